@@ -1,0 +1,118 @@
+"""The few types that cross layers: enums of settings and the batch.
+
+Shape letters, here and in all of chirpid:
+    B batch, N segments of a dataset, C classes, K folds
+    T waveform samples, M mel bands, F frames
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import torch
+
+IntArray = npt.NDArray[np.int64]
+FloatArray = npt.NDArray[np.float64]
+
+
+class Mode(str, Enum):
+    """How a dataset keeps its data."""
+
+    lazy = "lazy"
+    eager = "eager"
+    cached = "cached"
+    streaming = "streaming"
+
+
+class Keep(str, Enum):
+    """What a store keeps of a segment."""
+
+    spectrogram = "spectrogram"
+    waveform = "waveform"
+
+
+class StoreDtype(str, Enum):
+    """Number type of kept rows. int16 is for waveforms only."""
+
+    int16 = "int16"
+    float16 = "float16"
+    float32 = "float32"
+
+
+class Backend(str, Enum):
+    """Who fetches batches."""
+
+    auto = "auto"
+    inline = "inline"
+    threads = "threads"
+    processes = "processes"
+    device = "device"
+
+
+class Policy(str, Enum):
+    """How far a loader may go."""
+
+    safe = "safe"
+    balanced = "balanced"
+    aggressive = "aggressive"
+    device = "device"
+    auto = "auto"
+
+
+class Order(str, Enum):
+    """Order of the training segments in an epoch."""
+
+    auto = "auto"
+    shuffled = "shuffled"
+    windowed = "windowed"
+    sequential = "sequential"
+
+
+class StartMethod(str, Enum):
+    """How worker processes start."""
+
+    auto = "auto"
+    fork = "fork"
+    forkserver = "forkserver"
+    spawn = "spawn"
+
+
+class OnBad(str, Enum):
+    """What happens when some recordings cannot be used."""
+
+    stop = "stop"
+    skip = "skip"
+
+
+class GroupBy(str, Enum):
+    """What must not be on both sides of a split. `recording` and `segment` leak, on purpose."""
+
+    group = "group"
+    recording = "recording"
+    segment = "segment"
+
+
+@dataclass(slots=True)
+class Batch:
+    """One batch as a loader delivers it.
+
+    `inputs` is valid until the next-but-one batch is asked for; copy it to keep it longer.
+    """
+
+    ids: IntArray
+    """int64 [B], rows of the segment table."""
+    inputs: torch.Tensor
+    """float32 [B, T] waveforms or [B, M, F] spectrograms, not yet normalised."""
+    stages: dict[str, float] = field(default_factory=dict)
+    """Seconds spent per stage while this batch was made: decode, resample, frontend, read, ..."""
+    worker: int = -1
+    """Which worker made it; -1 is the calling thread."""
+
+    def __len__(self) -> int:
+        return len(self.ids)

@@ -1,0 +1,18 @@
+"""What all tests share: the real recordings where they are present, and audio made on the spot."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(os.environ.get("CHIRPID_SHARED", Path(__file__).parents[2] / "shared")) / "data"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder with `puerto-rico-birds` and `hostile`; skips where a clone has none."""
+    if not (SHARED / "puerto-rico-birds" / "metadata.csv").is_file():
+        pytest.skip("the shared recordings are not present")
+    return SHARED
