@@ -3,7 +3,7 @@
 Every draw is a pure function of (seed, epoch, segment key, stream), so that a sample gets the
 same augmentation whatever its batch, worker, rank or resume point.
 
-Source: the finaliser of SplitMix64 (Steele, Lea and Flood, 2014), used as a counter-based generator.
+Source: the finaliser of SplitMix64 (Steele, Lea and Flood, 2014), as a counter-based generator.
 """
 
 from __future__ import annotations

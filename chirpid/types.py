@@ -8,7 +8,7 @@ Shape letters, here and in all of chirpid:
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,7 +21,7 @@ IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
 
 
-class Mode(str, Enum):
+class Mode(StrEnum):
     """How a dataset keeps its data."""
 
     lazy = "lazy"
@@ -30,14 +30,14 @@ class Mode(str, Enum):
     streaming = "streaming"
 
 
-class Keep(str, Enum):
+class Keep(StrEnum):
     """What a store keeps of a segment."""
 
     spectrogram = "spectrogram"
     waveform = "waveform"
 
 
-class StoreDtype(str, Enum):
+class StoreDtype(StrEnum):
     """Number type of kept rows. int16 is for waveforms only."""
 
     int16 = "int16"
@@ -45,7 +45,7 @@ class StoreDtype(str, Enum):
     float32 = "float32"
 
 
-class Backend(str, Enum):
+class Backend(StrEnum):
     """Who fetches batches."""
 
     auto = "auto"
@@ -55,7 +55,7 @@ class Backend(str, Enum):
     device = "device"
 
 
-class Policy(str, Enum):
+class Policy(StrEnum):
     """How far a loader may go."""
 
     safe = "safe"
@@ -65,7 +65,7 @@ class Policy(str, Enum):
     auto = "auto"
 
 
-class Order(str, Enum):
+class Order(StrEnum):
     """Order of the training segments in an epoch."""
 
     auto = "auto"
@@ -74,7 +74,7 @@ class Order(str, Enum):
     sequential = "sequential"
 
 
-class StartMethod(str, Enum):
+class StartMethod(StrEnum):
     """How worker processes start."""
 
     auto = "auto"
@@ -83,14 +83,14 @@ class StartMethod(str, Enum):
     spawn = "spawn"
 
 
-class OnBad(str, Enum):
+class OnBad(StrEnum):
     """What happens when some recordings cannot be used."""
 
     stop = "stop"
     skip = "skip"
 
 
-class GroupBy(str, Enum):
+class GroupBy(StrEnum):
     """What must not be on both sides of a split. `recording` and `segment` leak, on purpose."""
 
     group = "group"

@@ -7,7 +7,7 @@ A value of None means "decided for you", and `explain=true` says what was decide
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 from typing import Any
 
 from chirpid.errors import ConfigError
@@ -29,54 +29,54 @@ def _require(ok: bool, setting: str, value: object, rule: str) -> None:
         raise ConfigError(f"{setting}={value} is not allowed: {rule}.")
 
 
-class DatasetKind(str, Enum):
+class DatasetKind(StrEnum):
     demo = "demo"
     folder = "folder"
     csv = "csv"
     custom = "custom"
 
 
-class FrontEndKind(str, Enum):
+class FrontEndKind(StrEnum):
     logmel = "logmel"
     pcen = "pcen"
 
 
-class Normalise(str, Enum):
+class Normalise(StrEnum):
     none = "none"
     overall = "overall"
     band = "band"
 
 
-class CvKind(str, Enum):
+class CvKind(StrEnum):
     grouped_kfold = "grouped_kfold"
     predefined = "predefined"
     holdout = "holdout"
 
 
-class Selection(str, Enum):
+class Selection(StrEnum):
     last = "last"
     inner = "inner"
     fold = "fold"
 
 
-class OptimName(str, Enum):
+class OptimName(StrEnum):
     adam = "adam"
     adamw = "adamw"
 
 
-class TrackingKind(str, Enum):
+class TrackingKind(StrEnum):
     mlflow = "mlflow"
     off = "off"
 
 
-class CheckKind(str, Enum):
+class CheckKind(StrEnum):
     full = "full"
     header = "header"
 
 
 @dataclass(kw_only=True, slots=True)
 class HardwareConfig:
-    """Facts and caps of a machine. None is read from the machine; the real machine clamps the rest."""
+    """Facts and caps of a machine. None is read from the machine, which also clamps the rest."""
 
     name: str = "auto"
     num_cores: int | None = None
@@ -151,7 +151,7 @@ class DatasetConfig:
     filename_column: str = "filename"
     label_column: str = "label"
     group_column: str | None = None
-    """Column of what must not be split. None takes `group`, else `recordist`, else each recording."""
+    """Column of what must not be split. None: `group`, else `recordist`, else each recording."""
     fold_column: str | None = None
     """Column of official folds, for cv=predefined."""
     secondary_column: str | None = None
@@ -239,7 +239,7 @@ class FrontEndConfig:
     normalise: Normalise = Normalise.band
     """Mean and deviation of the training part of each fold: none, overall, or per mel band."""
     clip_median: bool = False
-    """Subtract each band's median over the clip first: removes steady noise and microphone colour."""
+    """Subtract each band's median over the clip: removes steady noise and microphone colour."""
     stats_segments: int = 2048
     """Training segments that the statistics are taken from, at most."""
 
@@ -317,8 +317,10 @@ class AugmentConfig:
 
     def __post_init__(self) -> None:
         _require(0 <= self.probability <= 1, "augment.probability", self.probability, "0 to 1")
-        for name in ("gain_db", "time_shift_s", "num_freq_masks", "num_time_masks", "mixup_alpha",
-                     "band_gain_db", "freq_mask_bands", "time_mask_s", "noise_range_db"):  # fmt: skip
+        for name in (
+            "gain_db", "time_shift_s", "num_freq_masks", "num_time_masks", "mixup_alpha",
+            "band_gain_db", "freq_mask_bands", "time_mask_s", "noise_range_db",
+        ):  # fmt: skip
             _require(getattr(self, name) >= 0, f"augment.{name}", getattr(self, name), "0 or more")
 
 
@@ -466,7 +468,7 @@ class TrackingConfig:
     """None: a SQLite store in `paths.outputs`."""
     experiment: str = "chirpid"
     timeout_s: float = 10.0
-    """A server that does not answer within this is taken to be away; data are kept and sent later."""
+    """A server that does not answer within this is away; data are kept and can be sent later."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -489,7 +491,7 @@ class RootConfig:
     explain: bool = False
     """Print the plan and where each value came from; train nothing."""
     resume: str | None = None
-    """`auto` goes on with the latest unfinished run of the same config; or the path of a run folder."""
+    """`auto` goes on with the latest unfinished run of the same config; or a run folder."""
     metric: str = "recording/macro_f1"
     """What `train.py` returns to a sweeper: the mean over folds."""
     hardware: HardwareConfig = field(default_factory=HardwareConfig)
