@@ -1,0 +1,142 @@
+"""Waveform to spectrogram: log-mel and PCEN, as a module that ships inside the trained model.
+
+B batch, T samples, M mel bands, F frames
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+import torchaudio
+from torch import Tensor, nn
+
+MIN_POWER = 1e-10
+
+
+class FrontEnd(nn.Module):
+    """Turn float32 waveforms [B, T] in [-1, 1] into spectrograms [B, M, F], F = 1 + T // hop.
+
+    Log-mel values are in dB re full scale (a full-scale sine reads 0 dB in its band), floored at
+    `-top_db`. PCEN values are positive numbers without unit.
+
+    Raises:
+        ValueError: the waveform is shorter than one analysis window.
+    Source: HTK mel scale (O'Shaughnessy, 1987); PCEN of Wang et al. (2017), arXiv:1607.05666, with
+        the bioacoustic settings of Lostanlen et al. (2019), doi:10.1109/LSP.2018.2878620.
+    """
+
+    def __init__(
+        self,
+        *,
+        kind: str,
+        sample_rate_hz: int,
+        fft_samples: int,
+        hop_samples: int,
+        num_mels: int,
+        fmin_hz: float,
+        fmax_hz: float,
+        top_db: float = 100.0,
+        clip_median: bool = False,
+        pcen_time_constant_s: float = 0.4,
+        pcen_gain: float = 0.98,
+        pcen_bias: float = 2.0,
+        pcen_power: float = 0.5,
+        pcen_eps: float = 1e-6,
+    ) -> None:
+        super().__init__()
+        self.kind = kind
+        self.sample_rate_hz = sample_rate_hz
+        self.fft_samples = fft_samples
+        self.hop_samples = hop_samples
+        self.num_mels = num_mels
+        self.top_db = top_db
+        self.clip_median = clip_median
+        self.pcen_gain, self.pcen_bias = pcen_gain, pcen_bias
+        self.pcen_power, self.pcen_eps = pcen_power, pcen_eps
+        # Smoothing per frame for the wanted time constant (librosa's formula).
+        frames = pcen_time_constant_s * sample_rate_hz / hop_samples
+        self.pcen_smooth = ((1 + 4 * frames**2) ** 0.5 - 1) / (2 * frames**2)
+        window = torch.hann_window(fft_samples)
+        # With this scale a full-scale sine has power 1 in its bin.
+        self.register_buffer("window", window * (2 / window.sum()))
+        self.register_buffer(
+            "mel_MK",
+            torchaudio.functional.melscale_fbanks(
+                fft_samples // 2 + 1, fmin_hz, fmax_hz, num_mels, sample_rate_hz
+            ).T.contiguous(),
+        )
+        self._decay_FF: Tensor | None = None
+
+    def num_frames(self, num_samples: int) -> int:
+        """Return the frames of a waveform of `num_samples`."""
+        return 1 + num_samples // self.hop_samples
+
+    def forward(self, wave_BT: Tensor) -> Tensor:
+        if wave_BT.shape[-1] < self.fft_samples:
+            raise ValueError(
+                f"{wave_BT.shape[-1]} samples are fewer than one window of {self.fft_samples}."
+            )
+        power_BMF = self._mel_power(wave_BT)
+        if self.kind == "pcen":
+            return self._pcen(power_BMF)
+        spec_BMF = 10 * torch.log10(power_BMF.clamp_min(MIN_POWER))
+        spec_BMF = spec_BMF.clamp_min(-self.top_db)
+        if self.clip_median:
+            spec_BMF = spec_BMF - spec_BMF.median(dim=-1, keepdim=True).values
+        return spec_BMF
+
+    def _mel_power(self, wave_BT: Tensor) -> Tensor:
+        spectrum = torch.stft(
+            wave_BT,
+            self.fft_samples,
+            self.hop_samples,
+            window=cast(Tensor, self.window),
+            center=True,
+            pad_mode="reflect",
+            return_complex=True,
+        )
+        power = spectrum.real.square() + spectrum.imag.square()
+        mel_power: Tensor = cast(Tensor, self.mel_MK) @ power
+        return mel_power
+
+    def _pcen(self, power_BMF: Tensor) -> Tensor:
+        # The scale of 32-bit integers, which the published settings assume.
+        energy_BMF = power_BMF * 2.0**31
+        smooth_BMF = energy_BMF @ self._decay(energy_BMF.shape[-1], energy_BMF)
+        gain_BMF = torch.exp(-self.pcen_gain * torch.log(self.pcen_eps + smooth_BMF))
+        out_BMF = (energy_BMF * gain_BMF + self.pcen_bias) ** self.pcen_power
+        centred: Tensor = out_BMF - self.pcen_bias**self.pcen_power
+        return centred
+
+    def _decay(self, num_frames: int, like: Tensor) -> Tensor:
+        """Return [F, F] so that `x @ decay` is the first-order smoother started at x[0].
+
+        A product with a triangle is exact, runs on a GPU, and needs no loop over frames.
+        """
+        decay = self._decay_FF
+        if decay is None or decay.shape[0] != num_frames or decay.device != like.device:
+            s = self.pcen_smooth
+            lag = torch.arange(num_frames)[None, :] - torch.arange(num_frames)[:, None]
+            weight = torch.where(lag >= 0, s * (1 - s) ** lag.clamp_min(0).double(), 0.0)
+            weight[0] = (1 - s) ** torch.arange(num_frames).double()
+            decay = weight.to(like)
+            self._decay_FF = decay
+        return decay
+
+
+class Normaliser(nn.Module):
+    """Subtract the mean and divide by the deviation of the training part, [B, M, F] -> same."""
+
+    def __init__(self, num_mels: int) -> None:
+        super().__init__()
+        self.register_buffer("mean_M", torch.zeros(num_mels))
+        self.register_buffer("std_M", torch.ones(num_mels))
+
+    def set(self, mean_M: Tensor, std_M: Tensor) -> None:
+        """Take statistics, float [M] each; deviations below 1e-3 are taken as 1e-3."""
+        self.mean_M = mean_M.to(torch.float32).clone()
+        self.std_M = std_M.to(torch.float32).clamp_min(1e-3)
+
+    def forward(self, spec_BMF: Tensor) -> Tensor:
+        return (spec_BMF - self.mean_M[:, None]) / self.std_M[:, None]
