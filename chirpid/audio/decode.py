@@ -1,0 +1,218 @@
+"""Read windows of recordings, the same samples whatever was read before.
+
+Where a codec's seek is exact (linear codings, FLAC) the reader seeks. Ogg Vorbis is exact only for
+the first seek of a fresh decoder, outside the last pages, so that it is opened anew for a jump.
+MP3, Opus and the rest are decoded from the start. Mixdown: see `chirpid.audio.mono`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import soundfile
+
+from chirpid.audio.files import Info, Reader, cannot_read, info_of, open_recording, probe
+from chirpid.audio.mono import MEAN, Float32, make_finite, to_mono
+from chirpid.audio.ogg import last_safe_frame
+from chirpid.errors import DataError
+
+__all__ = ["MEAN", "Decoder", "Float32", "Info", "probe", "read_window", "read_windows"]
+
+BLOCK_SAMPLES = 1 << 18
+"""At most this many samples (frames times channels) are decoded at once."""
+JUMP_FRAMES = 1 << 16
+"""Gaps shorter than this are decoded through: cheaper than opening the file anew."""
+
+
+def read_window(
+    path: Path,
+    start_frame: int,
+    num_frames: int,
+    *,
+    channel: int = MEAN,
+    format: str | None = None,
+) -> Float32:
+    """Return a window of a recording as mono: zero outside the file, bad samples set to 0.
+
+    Args:
+        start_frame: first frame, in the recording's own sample rate; may be negative.
+        channel: the channel to take, or `MEAN` for the mean of all.
+        format: what the recording was when it was checked; another one now is an error.
+    Returns:
+        float32 [num_frames].
+    Raises:
+        DataError: the file is gone, has changed its format or cannot be decoded.
+    """
+    with Decoder(path, channel=channel, format=format) as decoder:
+        return decoder.window(start_frame, num_frames)
+
+
+def read_windows(
+    path: Path,
+    starts: Sequence[int],
+    num_frames: int,
+    *,
+    channel: int = MEAN,
+    format: str | None = None,
+) -> Float32:
+    """Return several windows of one recording, opened once; quickest if `starts` ascend.
+
+    Returns:
+        float32 [len(starts), num_frames], each row equal to `read_window` of that start.
+    """
+    windows = np.zeros((len(starts), num_frames), dtype=np.float32)
+    with Decoder(path, channel=channel, format=format) as decoder:
+        for row in np.argsort(np.asarray(starts, dtype=np.int64), kind="stable"):
+            decoder.window_into(windows[row], int(starts[row]))
+    return windows
+
+
+class Decoder:
+    """One open recording. Not for two threads at once."""
+
+    def __init__(self, path: Path, *, channel: int = MEAN, format: str | None = None) -> None:
+        self.path = path
+        self.channel = channel
+        self._file = open_recording(path)
+        self.info: Info = info_of(self._file)
+        self._position = 0
+        self._safe_frame: int | None = None
+        self._kept_start = 0
+        self._kept: Float32 = np.zeros(0, dtype=np.float32)
+        self._refuse_another_file(format)
+
+    def __enter__(self) -> Decoder:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file. Reading after that is an error."""
+        self._file.close()
+
+    def window(self, start_frame: int, num_frames: int) -> Float32:
+        """Return float32 [num_frames] from `start_frame`; see `read_window`."""
+        window = np.zeros(num_frames, dtype=np.float32)
+        self.window_into(window, start_frame)
+        return window
+
+    def window_into(self, window: Float32, start_frame: int) -> None:
+        """Fill `window`, which holds zeros, with the recording from `start_frame` on."""
+        first, stop = max(start_frame, 0), start_frame + len(window)
+        if first >= stop:
+            return
+        at = self._copy_kept(window, start_frame, first, stop)
+        if at == stop:
+            return
+        try:
+            self._go_to(at)
+            self._fill(window[at - start_frame :])
+        except soundfile.SoundFileError as error:
+            raise cannot_read(self.path, error) from error
+        if not self.info.exact_seek:
+            # an overlapping window can then go on without decoding twice
+            self._kept_start = first
+            self._kept = window[first - start_frame : self._position - start_frame].copy()
+
+    def _copy_kept(self, window: Float32, start_frame: int, first: int, stop: int) -> int:
+        """Copy what the last window already decoded; return the first frame still wanted."""
+        kept_stop = self._kept_start + len(self._kept)
+        if not self._kept_start <= first < kept_stop:
+            return first
+        end = min(stop, kept_stop)
+        part = self._kept[first - self._kept_start : end - self._kept_start]
+        window[first - start_frame : end - start_frame] = part
+        return end
+
+    def _go_to(self, frame: int) -> None:
+        """Bring the decoder to `frame`, or to the end if that comes first."""
+        if self.info.exact_seek:
+            if frame != self._position and frame < self.info.num_frames:
+                self._seek(frame)
+        elif self.info.subtype == "VORBIS":
+            jump = min(frame, self._vorbis_limit())
+            if frame < self._position or jump - self._position > JUMP_FRAMES:
+                self._restart()
+                self._seek(jump)
+        if frame < self._position:
+            self._restart()
+        self._skip(frame - self._position)
+
+    def _seek(self, frame: int) -> None:
+        if frame == self._position:
+            return
+        try:
+            self._file.seek(frame)
+            self._position = frame
+        except soundfile.SoundFileError:  # no length in the header, or torn: go on from the start
+            self._restart()
+
+    def _restart(self) -> None:
+        if self._position or self._file.closed:
+            self._file.close()
+            self._file = open_recording(self.path)
+            self._position = 0
+
+    def _vorbis_limit(self) -> int:
+        if self._safe_frame is None:
+            self._safe_frame = last_safe_frame(self.path)
+        return self._safe_frame
+
+    def _skip(self, num_frames: int) -> None:
+        buffer = np.empty(min(num_frames, self._block_frames()), dtype=np.float32)
+        while num_frames > 0:
+            got = self._read_into(buffer[:num_frames])
+            if not got:
+                return
+            num_frames -= got
+
+    def _fill(self, out: Float32) -> None:
+        while len(out):
+            got = self._read_into(out[: self._block_frames()])
+            if not got:
+                return
+            out = out[got:]
+
+    def _read_into(self, out: Float32) -> int:
+        """Decode up to `len(out)` frames to mono; return how many there were."""
+        if self.info.num_channels == 1 and self.info.subtype != "PCM_16":
+            got = len(self._file.read(out=out))
+        else:
+            block = _read_block(self._file, len(out), self.info)
+            got = len(block)
+            out[:got] = to_mono(block, self.channel)
+        if not self.info.subtype.startswith("PCM_"):
+            make_finite(out[:got])
+        self._position += got
+        return got
+
+    def _block_frames(self) -> int:
+        return max(1, BLOCK_SAMPLES // self.info.num_channels)
+
+    def _refuse_another_file(self, format: str | None) -> None:
+        changed = format is not None and format != self.info.format
+        if changed or self.channel >= self.info.num_channels:
+            self.close()
+            raise DataError(
+                f"{self.path.name} has changed since it was checked: {self.info.format} with "
+                f"{self.info.num_channels} channels. Start again, so that it is checked anew."
+            )
+
+
+def _read_block(file: Reader, num_frames: int, info: Info) -> Float32:
+    """Return up to `num_frames` decoded frames, float32 [frames, channels]."""
+    if info.subtype == "PCM_16":
+        # libsndfile's own conversion gives the same floats at a quarter of the speed
+        whole = file.read(num_frames, dtype="int16", always_2d=True)
+        return np.multiply(whole, np.float32(2.0**-15), dtype=np.float32)
+    block: Float32 = file.read(num_frames, dtype="float32", always_2d=True)
+    return block
