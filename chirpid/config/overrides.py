@@ -1,0 +1,134 @@
+"""Overrides of a command line: read, and refused when they name nothing that exists."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+
+from chirpid.config.settings import all_settings, sections
+from chirpid.config.strict import check_layer, is_known, unknown_setting
+from chirpid.errors import ConfigError, did_you_mean
+
+OPTIONAL_GROUPS = ("experiment", "hparams_search", "debug", "local")
+
+
+def parse_overrides(overrides: Sequence[str], *, sweep: bool) -> list[Override]:
+    """Return the overrides as Hydra reads them, one for each text.
+
+    Raises:
+        ConfigError: cannot be read, or gives several values where only a sweep may.
+    """
+    return [_parse(text, sweep) for text in overrides]
+
+
+def check_overrides(overrides: Sequence[Override], loader: ConfigLoader) -> None:
+    """Refuse unknown groups, options and settings, also behind `+`, `++` and `~`.
+
+    Raises:
+        ConfigError: the first override that is wrong.
+    """
+    groups = loader.list_groups("")
+    for override in overrides:
+        if not override.is_hydra_override():
+            _check(override, groups, loader)
+
+
+def open_free_mappings(overrides: Sequence[str]) -> list[str]:
+    """Return the overrides so that those of model.params and the like may add names.
+
+    Hydra closes every mapping and asks for `+`; the names there are checked by whom they go to.
+    """
+    return [f"++{text}" if _is_free(text) else text for text in overrides]
+
+
+def _is_free(text: str) -> bool:
+    key = text.partition("=")[0]
+    return key not in all_settings() and not key.startswith(("+", "~")) and is_known(key)
+
+
+def values_of(override: Override) -> list[Any]:
+    """Return the value of an override, or all values of one that sweeps over a list or range."""
+    if override.is_discrete_sweep():
+        return list(override.sweep_iterator())
+    return [] if override.is_sweep_override() else [override.value()]
+
+
+def _parse(text: str, sweep: bool) -> Override:
+    try:
+        override = OverridesParser.create().parse_overrides([text])[0]
+    except HydraException as error:
+        raise ConfigError(_unreadable(text)) from error
+    if override.is_sweep_override() and not sweep:
+        raise ConfigError(_several_values(text, override))
+    return override
+
+
+def _several_values(text: str, override: Override) -> str:
+    key, _, value = text.partition("=")
+    message = f"{text} gives several values. Add -m to run one job for each"
+    setting = all_settings().get(override.key_or_group)
+    if setting is None or setting.choices:
+        return f"{message}."
+    return f"{message}, or write {key}=[{value}] for a list, \"{key}='{value}'\" for text."
+
+
+def _unreadable(text: str) -> str:
+    key, equals, value = text.partition("=")
+    if not equals:
+        return f"Cannot read '{text}'. Settings are given as name=value, groups as group=option."
+    return f"Cannot read '{text}'. Quote values with blanks or special signs: \"{key}='{value}'\"."
+
+
+def _check(override: Override, groups: list[str], loader: ConfigLoader) -> None:
+    key = override.key_or_group
+    if override.package is not None:
+        raise ConfigError(f"'{override.input_line}': packages (@) have no use here. Use {key}=....")
+    if override.is_delete():
+        _check_delete(override, groups)
+    elif key in groups or "/" in key:
+        _check_choice(override, groups, loader)
+    else:
+        for value in values_of(override):
+            check_layer({key: value}, "")
+        if not values_of(override) and key not in all_settings():
+            raise ConfigError(unknown_setting(key))
+
+
+def _check_delete(override: Override, groups: list[str]) -> None:
+    key = override.key_or_group
+    if key in OPTIONAL_GROUPS:
+        return
+    if key in groups or key in all_settings() or key in sections():
+        raise ConfigError(f"'{override.input_line}': settings cannot be removed. Give a value.")
+    raise ConfigError(unknown_setting(key))
+
+
+def _check_choice(override: Override, groups: list[str], loader: ConfigLoader) -> None:
+    key = override.key_or_group
+    options = loader.get_group_options(key)
+    if not options and key not in groups:
+        raise ConfigError(f"There is no group '{key}'.{did_you_mean(key, groups)}")
+    if (override.is_add() or override.is_force_add()) and key in groups:
+        raise ConfigError(f"'{override.input_line}': drop the plus, {key} is a group as it is.")
+    for name in _names(override):
+        if isinstance(name, dict):
+            raise ConfigError(f"{key} is a group. Give its settings one by one: {key}.name=value.")
+        if name is not None and str(name) not in options:
+            raise ConfigError(unknown_option(key, str(name), options))
+
+
+def _names(override: Override) -> Iterator[Any]:
+    for value in values_of(override):
+        yield from value if isinstance(value, list) else [value]
+
+
+def unknown_option(group: str, name: str, options: Sequence[str]) -> str:
+    """Return the message for an option that a group does not have."""
+    near = did_you_mean(name, list(options))
+    known = ", ".join(options) or "none yet"
+    return f"{group} has no option '{name}'.{near} Options: {known}."
