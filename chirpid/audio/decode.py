@@ -187,7 +187,7 @@ class Decoder:
         if self.info.num_channels == 1 and self.info.subtype != "PCM_16":
             got = len(self._file.read(out=out))
         else:
-            block = _read_block(self._file, len(out), self.info)
+            block = read_block(self._file, len(out), self.info)
             got = len(block)
             out[:got] = to_mono(block, self.channel)
         if not self.info.subtype.startswith("PCM_"):
@@ -208,11 +208,12 @@ class Decoder:
             )
 
 
-def _read_block(file: Reader, num_frames: int, info: Info) -> Float32:
+def read_block(file: Reader, num_frames: int, info: Info) -> Float32:
     """Return up to `num_frames` decoded frames, float32 [frames, channels]."""
     if info.subtype == "PCM_16":
         # libsndfile's own conversion gives the same floats at a quarter of the speed
         whole = file.read(num_frames, dtype="int16", always_2d=True)
-        return np.multiply(whole, np.float32(2.0**-15), dtype=np.float32)
+        scaled: Float32 = np.multiply(whole, np.float32(2.0**-15), dtype=np.float32)
+        return scaled
     block: Float32 = file.read(num_frames, dtype="float32", always_2d=True)
     return block

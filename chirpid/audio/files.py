@@ -9,6 +9,7 @@ from pathlib import Path
 
 import soundfile
 
+from chirpid.audio.mp3 import quiet_source
 from chirpid.errors import DataError
 
 PROBE_BYTES = 4096
@@ -32,6 +33,14 @@ _NOT_AUDIO = (
     (b"PK\x03\x04", "it is a ZIP archive. Unpack it first"),
     (b"\x1f\x8b", "it is compressed with gzip. Unpack it first"),
 )
+
+
+class UnusableRecording(DataError):
+    """One recording cannot be read. `reason` says why, without the name of the file."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path.name} {reason}.")
+        self.reason = reason
 
 
 class Reader(soundfile.SoundFile):  # type: ignore[misc, unused-ignore]
@@ -73,12 +82,11 @@ def open_recording(path: Path) -> Reader:
     """Return `path` opened for reading forward from its first frame.
 
     Raises:
-        DataError: missing, not a file, empty, not audio, or in a format that libsndfile lacks.
+        UnusableRecording: missing, not a file, empty, not audio, or in a format that libsndfile lacks.
     """
     _refuse_what_is_not_audio(path)
     try:
-        # bytes: a name need not be valid UTF-8, and soundfile encodes strictly
-        return Reader(os.fspath(path) if os.name == "nt" else os.fsencode(path))
+        return Reader(quiet_source(path))
     except soundfile.SoundFileError as error:
         raise cannot_read(path, error) from error
 
@@ -98,31 +106,33 @@ def probe(path: Path) -> Info:
     """Return what the header of `path` says, without decoding.
 
     Raises:
-        DataError: as `open_recording`.
+        UnusableRecording: as `open_recording`.
     """
     with open_recording(path) as file:
         return info_of(file)
 
 
-def cannot_read(path: Path, error: Exception) -> DataError:
+def cannot_read(path: Path, error: Exception, where: str = "") -> UnusableRecording:
     """Return an error that names the file and what the decoder says of it."""
     said = str(getattr(error, "error_string", error)).strip().rstrip(".")
     if "regular file" in said:  # libsndfile's word for an MP3 in which it finds no frame
         said = "Format not recognised"
-    return DataError(f"{path.name} cannot be decoded: {said}. It may be damaged; fetch it again.")
+    return UnusableRecording(
+        path, f"cannot be decoded{where}: {said}. It may be damaged; fetch it again"
+    )
 
 
 def _refuse_what_is_not_audio(path: Path) -> None:
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):  # opening a pipe would wait for ever
-            raise DataError(f"{path.name} is not a file but a folder, a pipe or a device.")
+            raise UnusableRecording(path, "is not a file but a folder, a pipe or a device")
         with open(path, "rb") as handle:
             head = handle.read(PROBE_BYTES)
     except OSError as error:
-        raise DataError(f"{path.name} cannot be opened: {error.strerror or error}.") from error
+        raise UnusableRecording(path, f"cannot be opened: {error.strerror or error}") from error
     reason = _why_not_audio(head, path.name)
     if reason:
-        raise DataError(f"{path.name} is not a recording: {reason}.")
+        raise UnusableRecording(path, f"is not a recording: {reason}")
 
 
 def _why_not_audio(head: bytes, name: str) -> str | None:

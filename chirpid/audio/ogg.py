@@ -31,7 +31,7 @@ def _page_ends(data: bytes) -> list[int]:
     """Return the granule positions (frames at the end of a page) of the pages in `data`."""
     ends: list[int] = []
     at = data.find(b"OggS")
-    while 0 <= at and at + 14 <= len(data):
+    while at >= 0 and at + 14 <= len(data):
         granule = int.from_bytes(data[at + 6 : at + 14], "little", signed=True)
         if data[at + 4] == 0 and granule >= 0:
             ends.append(granule)

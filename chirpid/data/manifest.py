@@ -77,7 +77,7 @@ class Manifest:
         return [self.root / name for name in self.table["recording"]]
 
     @property
-    def labels_R(self) -> npt.NDArray[np.int64]:
+    def label_ids(self) -> npt.NDArray[np.int64]:
         """int64 [recordings]: index of each recording's label in `classes`."""
         known = {label: index for index, label in enumerate(self.classes)}
         return np.asarray([known[label] for label in self.table["label"]], dtype=np.int64)
