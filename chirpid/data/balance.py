@@ -31,11 +31,11 @@ SEGMENT_WEIGHT = 0.25
 DIGITS = 9
 """Costs are compared rounded: a last bit must not decide, or machines would disagree."""
 
-_MAX_MOVES_WORK = 5_000_000
+_MAX_MOVES_WORK = 4_000_000
 _MAX_SWAPS_WORK = 300_000
 _MAX_STARTS = 128
 _STARTS_WORK = 1_200_000
-_STEPS_WORK = 100_000_000
+_STEPS_WORK = 40_000_000
 
 
 @dataclass(frozen=True, slots=True)

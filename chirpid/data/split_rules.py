@@ -9,7 +9,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
 from chirpid.data.units import Units
 from chirpid.errors import ConfigError, DataError
@@ -56,6 +55,21 @@ class Table:
     def labels_N(self) -> IntArray:
         """Return the class of each segment, int64 [N]."""
         return self.labels_R[self.recording_N]
+
+    @property
+    def names_N(self) -> list[str]:
+        """Return the name of the class of each segment."""
+        return [self.class_names[label] for label in self.labels_N]
+
+    @property
+    def groups_N(self) -> list[str]:
+        """Return the group of each segment."""
+        return [self.groups_R[row] for row in self.recording_N]
+
+    @property
+    def audio_hash_N(self) -> list[str]:
+        """Return the audio hash of each segment's recording."""
+        return [self.audio_hash_R[row] for row in self.recording_N]
 
 
 def require_data(table: Table) -> None:
@@ -258,9 +272,3 @@ def _some(items: Iterable[str]) -> str:
     known = list(items)
     rest = f" and {len(known) - _MANY} more" if len(known) > _MANY else ""
     return "; ".join(known[:_MANY]) + rest
-
-
-def table_codes(values: Sequence[str]) -> tuple[IntArray, list[str]]:
-    """Return numbers of the values in order of first appearance, and the values."""
-    codes, names = pd.factorize(np.asarray(values, dtype=object))
-    return codes.astype(np.int64), [str(name) for name in names]

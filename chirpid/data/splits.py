@@ -21,7 +21,6 @@ from chirpid.data.split_rules import (
     require_official,
     require_splittable,
     split_units,
-    table_codes,
 )
 from chirpid.data.units import Units, recording_names, unite
 from chirpid.errors import ConfigError, DataError
@@ -118,11 +117,10 @@ def make_folds(
         notes=notes_of(table, grouped, unit_N, fold_N),
         leaky=on_purpose and len(split_units(grouped.unit_R[table.recording_N], fold_N)) > 0,
         unit_N=unit_N,
-        identity=identity_of(table),
+        identity=identity_of(table.names_N, table.groups_N, table.recording_N.tolist()),
     )
     if not folds.leaky:
-        check_no_leak(folds, table.recording_N, np.asarray(table.groups_R)[table.recording_N],
-                      np.asarray(table.audio_hash_R)[table.recording_N])  # fmt: skip
+        check_no_leak(folds, table.recording_N, table.groups_N, table.audio_hash_N)
     return folds
 
 
@@ -186,15 +184,19 @@ def _by_segment(table: Table, target: Target, seed: int) -> IntArray:
     return deal(table.labels_N, mix64(seed, recording_keys, rank_N), target)
 
 
-def identity_of(table: Table) -> str:
-    """Return a digest of label, group and recording of each segment."""
+def identity_of(
+    labels_N: Sequence[str], groups_N: Sequence[str], recordings_N: Sequence[object]
+) -> str:
+    """Return a digest of label, group and recording of each segment, in that order.
+
+    Recordings count by where they begin and end, not by name: a moved folder is the same set.
+    """
     digest = hashlib.sha256()
-    labels_N = [table.class_names[label] for label in table.labels_R]
-    for values_R in (labels_N, table.groups_R):
-        codes_R, names = table_codes(values_R)
-        digest.update("\n".join(names).encode() + b"\0")
-        digest.update(codes_R[table.recording_N].astype("<i8").tobytes())
-    recordings, _ = pd.factorize(table.recording_N)
+    for values_N in (labels_N, groups_N):
+        codes_N, names = pd.factorize(np.asarray(values_N, dtype=object))
+        digest.update("\n".join(map(str, names)).encode() + b"\0")
+        digest.update(codes_N.astype("<i8").tobytes())
+    recordings, _ = pd.factorize(np.asarray(recordings_N, dtype=object))
     digest.update(recordings.astype("<i8").tobytes())
     return digest.hexdigest()[:16]
 
