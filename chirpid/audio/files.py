@@ -35,7 +35,7 @@ _NOT_AUDIO = (
 )
 
 
-class UnusableRecording(DataError):
+class UnusableRecordingError(DataError):
     """One recording cannot be read. `reason` says why, without the name of the file."""
 
     def __init__(self, path: Path, reason: str) -> None:
@@ -82,7 +82,7 @@ def open_recording(path: Path) -> Reader:
     """Return `path` opened for reading forward from its first frame.
 
     Raises:
-        UnusableRecording: missing, not a file, empty, not audio, or in a format that libsndfile lacks.
+        UnusableRecordingError: missing, not a file, empty, or not audio that libsndfile reads.
     """
     _refuse_what_is_not_audio(path)
     try:
@@ -106,18 +106,18 @@ def probe(path: Path) -> Info:
     """Return what the header of `path` says, without decoding.
 
     Raises:
-        UnusableRecording: as `open_recording`.
+        UnusableRecordingError: as `open_recording`.
     """
     with open_recording(path) as file:
         return info_of(file)
 
 
-def cannot_read(path: Path, error: Exception, where: str = "") -> UnusableRecording:
+def cannot_read(path: Path, error: Exception, where: str = "") -> UnusableRecordingError:
     """Return an error that names the file and what the decoder says of it."""
     said = str(getattr(error, "error_string", error)).strip().rstrip(".")
     if "regular file" in said:  # libsndfile's word for an MP3 in which it finds no frame
         said = "Format not recognised"
-    return UnusableRecording(
+    return UnusableRecordingError(
         path, f"cannot be decoded{where}: {said}. It may be damaged; fetch it again"
     )
 
@@ -125,14 +125,16 @@ def cannot_read(path: Path, error: Exception, where: str = "") -> UnusableRecord
 def _refuse_what_is_not_audio(path: Path) -> None:
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):  # opening a pipe would wait for ever
-            raise UnusableRecording(path, "is not a file but a folder, a pipe or a device")
+            raise UnusableRecordingError(path, "is not a file but a folder, a pipe or a device")
         with open(path, "rb") as handle:
             head = handle.read(PROBE_BYTES)
     except OSError as error:
-        raise UnusableRecording(path, f"cannot be opened: {error.strerror or error}") from error
+        raise UnusableRecordingError(
+            path, f"cannot be opened: {error.strerror or error}"
+        ) from error
     reason = _why_not_audio(head, path.name)
     if reason:
-        raise UnusableRecording(path, f"is not a recording: {reason}")
+        raise UnusableRecordingError(path, f"is not a recording: {reason}")
 
 
 def _why_not_audio(head: bytes, name: str) -> str | None:

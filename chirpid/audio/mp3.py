@@ -1,9 +1,9 @@
 """Keep mpg123 from writing to the console.
 
-A Xing header states the bytes of its stream. libsndfile's mpg123 takes the ID3 tag before it for part
-of the stream, finds the statement wrong, and complains on stderr each time the file is opened, which
-in training is once a segment. The figure only serves mpg123's own seeking, which is never used here,
-so it is changed to what mpg123 expects, in a private copy.
+Many MP3 files on the web were cut or tagged without a new Xing header. libsndfile's mpg123 then
+complains on stderr each time such a file is opened, which in training is once a segment. The length
+stated there only serves mpg123's own seeking, which is never used here, so it is put right in a
+private copy.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ _HAS_BYTES = 2
 
 
 def quiet_source(path: Path) -> str | bytes | mmap.mmap:
-    """Return what libsndfile is to open: the file's name, or its bytes with the Xing length it expects."""
+    """Return what libsndfile is to open: a file name, or bytes with the right Xing length."""
     with open(path, "rb") as handle:
         first_frame = _bytes_of_id3(handle)
         handle.seek(first_frame)
         found = _stated_length(handle.read(SEARCH_BYTES))
-        size = os.fstat(handle.fileno()).st_size
-        if found is None or abs(found[1] - size) * 200 < size:  # it complains from 1 % on
+        true = os.fstat(handle.fileno()).st_size - first_frame
+        if found is None or abs(found[1] - true) * 200 < true:  # it complains from 1 % on
             # bytes: a name need not be valid UTF-8, and soundfile encodes strictly
             return os.fspath(path) if os.name == "nt" else os.fsencode(path)
         memory = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_COPY)
         at = first_frame + found[0]
-        memory[at : at + 4] = (size & 0xFFFFFFFF).to_bytes(4, "big")
+        memory[at : at + 4] = (true & 0xFFFFFFFF).to_bytes(4, "big")
         return memory
 
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import soundfile
 
 from chirpid.audio.decode import BLOCK_SAMPLES, read_block
-from chirpid.audio.files import Info, UnusableRecording, cannot_read, info_of, open_recording
+from chirpid.audio.files import Info, UnusableRecordingError, cannot_read, info_of, open_recording
 from chirpid.audio.mono import MEAN, Float32, choose_channel, make_finite, to_mono
 
 LEVEL_STEP_S = 0.25
@@ -68,7 +68,7 @@ def scan(path: Path) -> Scan:
     """Return what decoding all of `path` shows.
 
     Raises:
-        UnusableRecording: the file cannot be opened, or does not decode to its end.
+        UnusableRecordingError: the file cannot be opened, or does not decode to its end.
     """
     with open_recording(path) as file:
         info = info_of(file)
@@ -201,7 +201,7 @@ def _block_frames(info: Info) -> int:
 
 def _refuse_odd_rate(path: Path, info: Info) -> None:
     if not RATES_HZ[0] <= info.sample_rate_hz <= RATES_HZ[1]:
-        raise UnusableRecording(
+        raise UnusableRecordingError(
             path,
             f"claims a sample rate of {info.sample_rate_hz} Hz; its header is damaged "
             f"({RATES_HZ[0]} to {RATES_HZ[1]} Hz are read)",
