@@ -1,0 +1,140 @@
+"""Open a dataset in one of the four modes, building its store first where the mode has one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from chirpid.data.datasets import (
+    CachedDataset,
+    LazyDataset,
+    SegmentDataset,
+    StreamingDataset,
+    load_eager,
+)
+from chirpid.data.rows import RowMaker
+from chirpid.errors import BudgetError
+from chirpid.storage.caches import cache_folder, hold, make_room
+from chirpid.storage.parallel import Progress
+from chirpid.storage.rowstore import RowLayout, build
+from chirpid.storage.shards import write_shards
+from chirpid.types import Mode
+
+CHUNK_ROWS = 64
+ROW_VERSION = 1
+"""Raised whenever the same settings would give other rows."""
+GIB = 2**30
+
+
+@dataclass(frozen=True, slots=True)
+class StoreOptions:
+    """Where stores lie and what they may take."""
+
+    cache_root: Path
+    cache_bytes: int
+    """Disk budget of all caches."""
+    ram_bytes: int
+    """Budget of rows kept in RAM."""
+    num_threads: int
+    shard_segments: int
+    window_segments: int
+    share: bool = False
+    """Worker processes that are not forked will use an eager dataset."""
+
+
+def store_key(maker: RowMaker, frontend_settings: dict[str, object]) -> str:
+    """Return a hash of all that decides the rows: files, windows, front end, number type."""
+    table = maker.segments
+    digest = hashlib.blake2b(digest_size=10)
+    settings = {
+        "version": ROW_VERSION,
+        "spec": asdict(maker.spec),
+        "rate": maker.frontend.sample_rate_hz,
+        "frontend": frontend_settings,
+    }
+    digest.update(json.dumps(settings, sort_keys=True, default=str).encode())
+    for recording in range(len(table.recordings)):
+        digest.update(table.contents[recording].encode())
+    for array in (table.channel_R, table.recording_N, table.start_N):
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def open_dataset(
+    mode: Mode,
+    maker: RowMaker,
+    *,
+    key: str,
+    about: dict[str, object],
+    options: StoreOptions,
+    progress: Progress | None = None,
+    say: Callable[[str], None] | None = None,
+) -> SegmentDataset:
+    """Return the dataset of all segments in the given mode.
+
+    Raises:
+        BudgetError: the mode needs more RAM or disk than it may take.
+        StorageError: a store cannot be written.
+    """
+    if mode is Mode.lazy:
+        return LazyDataset(maker)
+    if mode is Mode.eager:
+        _check_ram(maker, options.ram_bytes)
+        return load_eager(
+            maker, share=options.share, num_threads=options.num_threads, progress=progress
+        )
+    rows = options.shard_segments if mode is Mode.streaming else CHUNK_ROWS
+    layout = RowLayout(
+        num_rows=len(maker.segments),
+        shape=maker.spec.shape,
+        dtype=maker.spec.dtype.value,
+        chunk_rows=rows,
+    )
+    kind = "shards" if mode is Mode.streaming else "rows"
+    name = f"{key}-{rows}" if mode is Mode.streaming else key
+    folder = cache_folder(options.cache_root, kind, name)
+    for entry in make_room(options.cache_root, layout.num_bytes, options.cache_bytes, keep=folder):
+        if say:
+            say(f"removed the least recently used cache {entry.path.name}, "
+                f"{entry.num_bytes / GIB:.2f} GiB, to keep mode.cache_gib")  # fmt: skip
+    use = hold(folder)  # From before the build: a cache in the making is not to be evicted.
+    write = write_shards if mode is Mode.streaming else build
+    try:
+        write(
+            folder,
+            layout,
+            maker.make_range,
+            about=about,
+            num_threads=options.num_threads,
+            progress=progress,
+            say=say,
+        )
+        if mode is Mode.cached:
+            return CachedDataset(maker.spec, folder, layout)
+        window_shards = -(-options.window_segments // rows) + 1
+        kept = min(window_shards, layout.num_chunks)
+        _check_stream(kept, layout, options.ram_bytes)
+        return StreamingDataset(maker.spec, folder, layout, kept)
+    finally:
+        use.close()
+
+
+def _check_ram(maker: RowMaker, budget: int) -> None:
+    need = maker.spec.row_bytes * len(maker.segments)
+    if need > budget:
+        raise BudgetError(
+            f"mode=eager needs {need / GIB:.2f} GiB, the memory budget allows "
+            f"{budget / GIB:.2f} GiB. Use mode=cached, or raise memory.fraction."
+        )
+
+
+def _check_stream(kept: int, layout: RowLayout, budget: int) -> None:
+    need = kept * layout.chunk_rows * layout.row_bytes
+    if need > budget:
+        raise BudgetError(
+            f"mode=streaming keeps {kept} shards, {need / GIB:.2f} GiB; the memory budget allows "
+            f"{budget / GIB:.2f} GiB. Lower mode.window_segments or mode.shard_segments."
+        )

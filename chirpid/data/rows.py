@@ -1,0 +1,162 @@
+"""From a segment id to the row that a store keeps: decode, resample, front end, narrow.
+
+Every mode makes its rows here, one segment at a time and on one thread, so that all modes hold
+the same bits.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from chirpid.audio.decode import Decoder
+from chirpid.audio.frontend import FrontEnd
+from chirpid.audio.resample import source_span, to_rate
+from chirpid.data.segments import SegmentTable
+from chirpid.types import Keep, StoreDtype
+
+TORCH_DTYPES = {
+    StoreDtype.int16: torch.int16,
+    StoreDtype.float16: torch.float16,
+    StoreDtype.float32: torch.float32,
+}
+INT16_SCALE = 32767.0
+
+Stages = dict[str, float]
+"""Seconds by name of the stage: decode, resample, frontend, gather, read."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowSpec:
+    """What a row is: waveform [T] or spectrogram [M, F], and the number type it is kept in."""
+
+    keep: Keep
+    dtype: StoreDtype
+    shape: tuple[int, ...]
+
+    @property
+    def torch_dtype(self) -> torch.dtype:
+        return TORCH_DTYPES[self.dtype]
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of a row as kept."""
+        return math.prod(self.shape) * self.torch_dtype.itemsize
+
+    @property
+    def batch_row_bytes(self) -> int:
+        """Bytes of a row in a batch, which is float32."""
+        return math.prod(self.shape) * 4
+
+
+def narrow(values: Tensor, stored: Tensor) -> None:
+    """Write float32 `values` into a kept row. int16 clips at full scale, float16 at 65504."""
+    if stored.dtype == torch.int16:
+        stored.copy_((values * INT16_SCALE).round_().clamp_(-32768, 32767))
+    elif stored.dtype == torch.float16:
+        stored.copy_(values.clamp(-65504, 65504))
+    else:
+        stored.copy_(values)
+
+
+def widen(stored: Tensor, out: Tensor) -> Tensor:
+    """Write kept rows into a float32 batch and return it."""
+    out.copy_(stored)
+    if stored.dtype == torch.int16:
+        out.mul_(1 / INT16_SCALE)
+    return out
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Run torch on the calling thread alone: the sum of a product then has one order."""
+    before = torch.get_num_threads()
+    if before == 1:
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+class RowMaker:
+    """Makes rows of a segment table.
+
+    Args:
+        frontend: applied when `keep` is spectrogram; its rate is what recordings are resampled to.
+    """
+
+    def __init__(
+        self, segments: SegmentTable, frontend: FrontEnd, *, keep: Keep, dtype: StoreDtype
+    ) -> None:
+        self.segments = segments
+        self.frontend = frontend.cpu().eval()
+        self.num_samples = round(segments.rule.duration_s * frontend.sample_rate_hz)
+        shape: tuple[int, ...] = (self.num_samples,)
+        if keep is Keep.spectrogram:
+            shape = (frontend.num_mels, frontend.num_frames(self.num_samples))
+        self.spec = RowSpec(keep=keep, dtype=dtype, shape=shape)
+
+    def make(self, index: int, out: Tensor, stages: Stages) -> None:
+        """Write segment `index` into the kept row `out`; add seconds spent to `stages`."""
+        begin = time.perf_counter()
+        with self.open(int(self.segments.recording_N[index])) as decoder:
+            _add(stages, "decode", time.perf_counter() - begin)
+            self._make(index, decoder, out, stages)
+
+    def make_range(self, first: int, end: int, out: Tensor) -> None:
+        """Write segments first..end-1 into `out` [n, *shape], opening each recording once."""
+        recordings = self.segments.recording_N[first:end]
+        for recording in dict.fromkeys(recordings.tolist()):
+            with self.open(recording) as decoder:
+                for offset in (recordings == recording).nonzero()[0].tolist():
+                    self._make(first + offset, decoder, out[offset], Stages())
+
+    def open(self, recording: int) -> Decoder:
+        """Return an open decoder of a recording."""
+        table = self.segments
+        return Decoder(
+            Path(table.root, table.recordings[recording]),
+            channel=int(table.channel_R[recording]),
+            format=table.formats[recording],
+        )
+
+    def _make(self, index: int, decoder: Decoder, out: Tensor, stages: Stages) -> None:
+        wave_T = self.waveform(index, decoder, stages)
+        begin = time.perf_counter()
+        if self.spec.keep is Keep.waveform:
+            narrow(wave_T, out)
+        else:
+            with torch.inference_mode(), one_thread():
+                narrow(self.frontend(wave_T[None])[0], out)
+        _add(stages, "frontend", time.perf_counter() - begin)
+
+    def waveform(self, index: int, decoder: Decoder, stages: Stages) -> Tensor:
+        """Return float32 [T] of segment `index` at the front end's rate, zero-padded."""
+        table = self.segments
+        from_hz = int(table.sample_rate_R[table.recording_N[index]])
+        to_hz = self.frontend.sample_rate_hz
+        first, length = source_span(
+            int(table.start_N[index]), self.num_samples, from_hz=from_hz, to_hz=to_hz
+        )
+        begin = time.perf_counter()
+        frames = decoder.window(first, length)
+        decoded = time.perf_counter()
+        with torch.inference_mode(), one_thread():
+            wave_T = to_rate(frames, self.num_samples, from_hz=from_hz, to_hz=to_hz)
+        _add(stages, "decode", decoded - begin)
+        _add(stages, "resample", time.perf_counter() - decoded)
+        return wave_T
+
+
+def _add(stages: Stages, name: str, seconds: float) -> None:
+    stages[name] = stages.get(name, 0.0) + seconds

@@ -1,0 +1,1 @@
+"""Who fetches batches: the caller, threads, processes, or the device."""

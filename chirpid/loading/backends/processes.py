@@ -1,0 +1,120 @@
+"""Fetches with the worker processes of torch: for work that holds the GIL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
+
+from chirpid.data.datasets import SegmentDataset
+from chirpid.errors import ChirpError, TrainingError
+from chirpid.types import Batch, IntArray, StartMethod
+
+
+class _Batches(Sampler[IntArray]):
+    """The batches of the next pass. It lives in the caller, so that workers outlive passes."""
+
+    def __init__(self) -> None:
+        self.batches: Sequence[IntArray] = ()
+
+    def __iter__(self) -> Iterator[IntArray]:
+        return iter(self.batches)
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+
+class _ByBatch(Dataset[object]):
+    """Item i is the whole batch of ids i."""
+
+    def __init__(self, dataset: SegmentDataset) -> None:
+        self.dataset = dataset
+
+    def __getitem__(self, ids: Any) -> object:
+        try:
+            inputs, stages = self.dataset.fetch(ids)
+        except ChirpError as error:
+            # As a value: raised in a worker it would arrive wrapped in a traceback of text.
+            return error
+        info = get_worker_info()
+        return ids, inputs, stages, info.id if info else -1
+
+
+class ProcessesBackend:
+    """Workers that live as long as the backend; one BLAS thread each."""
+
+    def __init__(
+        self,
+        dataset: SegmentDataset,
+        *,
+        num_workers: int,
+        prefetch: int,
+        pin_memory: bool = False,
+        persistent: bool = True,
+        start_method: StartMethod = StartMethod.forkserver,
+        timeout_s: float = 120.0,
+    ) -> None:
+        self._batches = _Batches()
+        self._loader: DataLoader[object] | None = DataLoader(
+            _ByBatch(dataset),
+            sampler=self._batches,
+            batch_size=None,
+            num_workers=num_workers,
+            prefetch_factor=prefetch,
+            pin_memory=pin_memory,
+            persistent_workers=persistent,
+            timeout=timeout_s,
+            multiprocessing_context=start_method.value,
+            collate_fn=_as_it_is,
+        )
+
+    def run(self, batches: Sequence[IntArray]) -> Iterator[Batch]:
+        assert self._loader is not None, "the backend is closed"
+        self._batches.batches = batches
+        try:
+            for item in self._loader:
+                if isinstance(item, ChirpError):
+                    raise item
+                ids, inputs, stages, worker = item
+                yield Batch(ids=ids, inputs=inputs, stages=stages, worker=worker)
+        except RuntimeError as error:
+            raise _explain(error) from error
+
+    def close(self) -> None:
+        """End the processes."""
+        iterator = getattr(self._loader, "_iterator", None)
+        if iterator is not None:
+            iterator._shutdown_workers()
+        self._loader = None
+
+
+def _as_it_is(item: object) -> object:
+    return item
+
+
+def _explain(error: RuntimeError) -> Exception:
+    text = str(error)
+    if "exited unexpectedly" in text or "killed by signal" in text:
+        return TrainingError(
+            f"A loader worker died ({text.splitlines()[0]}). If memory ran out, lower "
+            "loader.num_workers or loader.prefetch, or use loader.backend=threads."
+        )
+    if "timed out" in text:
+        return TrainingError(
+            "No batch came from the loader workers within loader.timeout_s. "
+            "Raise it, or use loader.backend=threads."
+        )
+    return error
+
+
+def workers_can_start(start_method: StartMethod) -> str | None:
+    """Return why worker processes cannot start here, or None."""
+    if start_method.value not in torch.multiprocessing.get_all_start_methods():
+        return f"this system has no start method {start_method.value}"
+    try:
+        torch.multiprocessing.get_context(start_method.value).Lock()
+    except (OSError, ImportError) as error:
+        return f"shared semaphores do not work here ({error})"
+    return None

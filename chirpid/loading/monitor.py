@@ -1,0 +1,150 @@
+"""Where the time of an epoch goes, seen from the training loop.
+
+The clock runs around `next()`: what comes after the batch arrived is not loading.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import psutil
+
+from chirpid.types import Batch, FloatArray
+
+MIB = 2**20
+
+
+@dataclass(slots=True)
+class EpochMonitor:
+    """Measures one pass over the batches."""
+
+    asked_s: list[float] = field(default_factory=list)
+    got_s: list[float] = field(default_factory=list)
+    stepped_s: list[float] = field(default_factory=list)
+    num_samples: int = 0
+    num_bytes: int = 0
+    stages: dict[str, float] = field(default_factory=dict)
+    transfer_s: float = 0.0
+    own_s: float = 0.0
+    """Seconds that measuring itself took."""
+    _zero: float = 0.0
+    _disk_bytes: int = 0
+    _cpu_s: float = 0.0
+
+    def watch(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """Yield the batches; the time between two is taken as the step of the first."""
+        self._zero = time.perf_counter()
+        self._disk_bytes, self._cpu_s = _disk_bytes(), _cpu_seconds()
+        source = iter(batches)
+        while True:
+            asked = time.perf_counter()
+            try:
+                batch = next(source)
+            except StopIteration:
+                return
+            got = time.perf_counter()
+            self._note(batch)
+            noted = time.perf_counter()
+            yield batch
+            stepped = time.perf_counter()
+            self.asked_s.append(asked - self._zero)
+            self.got_s.append(got - self._zero)
+            self.stepped_s.append(stepped - self._zero)
+            self.own_s += noted - got + time.perf_counter() - stepped
+
+    def _note(self, batch: Batch) -> None:
+        self.num_samples += len(batch)
+        self.num_bytes += batch.inputs.nbytes
+        for name, seconds in batch.stages.items():
+            self.stages[name] = self.stages.get(name, 0.0) + seconds
+
+    @property
+    def timeline(self) -> FloatArray:
+        """Seconds from the start, [batches, 3]: asked, got, step done."""
+        return np.array([self.asked_s, self.got_s, self.stepped_s], dtype=np.float64).T
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds from the start to the end of the last step."""
+        return self.stepped_s[-1] if self.stepped_s else 0.0
+
+    @property
+    def wait_share(self) -> float:
+        """Share of the time so far that the loop waited for batches."""
+        if not self.stepped_s:
+            return 0.0
+        waited = float(np.sum(self.got_s[: len(self.stepped_s)]) - np.sum(self.asked_s))
+        return waited / max(self.elapsed_s, 1e-9)
+
+    def summary(self) -> dict[str, float]:
+        """Return the figures of the epoch, named as in MLflow."""
+        if not self.stepped_s:
+            return {}
+        timeline = self.timeline
+        wait_ms = (timeline[:, 1] - timeline[:, 0]) * 1e3
+        step_ms = (timeline[:, 2] - timeline[:, 1]) * 1e3
+        elapsed = max(self.elapsed_s, 1e-9)
+        p50, p95, p99 = np.percentile(wait_ms, [50, 95, 99])
+        figures = {
+            "loader/wait_ms_mean": float(wait_ms.mean()),
+            "loader/wait_ms_p50": float(p50),
+            "loader/wait_ms_p95": float(p95),
+            "loader/wait_ms_p99": float(p99),
+            "loader/wait_share": float(wait_ms.sum() / 1e3 / elapsed),
+            "loader/first_batch_s": float(wait_ms[0] / 1e3),
+            # Share of the requests that found their batch ready.
+            "loader/occupancy": float((wait_ms < 0.1 * step_ms.mean()).mean()),
+            "loader/samples_per_s": self.num_samples / elapsed,
+            "loader/bytes_per_s": self.num_bytes / elapsed,
+            "loader/step_ms": float(step_ms.mean()),
+            "loader/transfer_ms": self.transfer_s * 1e3 / len(wait_ms),
+            "loader/monitor_share": self.own_s / elapsed,
+            "loader/disk_mib": (_disk_bytes() - self._disk_bytes) / MIB,
+            "loader/cpu_share": (_cpu_seconds() - self._cpu_s) / elapsed,
+            "loader/rss_mib": tree_rss_bytes() / MIB,
+        }
+        for name, seconds in self.stages.items():
+            figures[f"loader/{name}_ms_per_sample"] = seconds * 1e3 / max(self.num_samples, 1)
+        return figures
+
+
+def tree_rss_bytes() -> int:
+    """Return the resident bytes of this process and its workers; shared pages count each time."""
+    total = 0
+    for process in _tree():
+        try:
+            total += process.memory_info().rss
+        except psutil.Error:  # a worker that ended meanwhile
+            continue
+    return total
+
+
+def _tree() -> list[psutil.Process]:
+    me = psutil.Process()
+    return [me, *me.children(recursive=True)]
+
+
+def _disk_bytes() -> int:
+    """Return bytes read from disks so far, page cache hits excluded, where the system tells."""
+    total = 0
+    for process in _tree():
+        try:
+            total += process.io_counters().read_bytes if hasattr(process, "io_counters") else 0
+        except psutil.Error:
+            continue
+    return total
+
+
+def _cpu_seconds() -> float:
+    """Return CPU seconds of this process and its workers so far."""
+    total = 0.0
+    for process in _tree():
+        try:
+            times = process.cpu_times()
+        except psutil.Error:
+            continue
+        total += times.user + times.system
+    return total

@@ -1,0 +1,293 @@
+"""The decision how batches are fetched: a pure function, with a reason for every field."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from chirpid.loading.hardware import Machine
+from chirpid.types import Backend, Mode, Policy, StartMethod
+
+T = TypeVar("T")
+GIB = 2**30
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What `hardware` says: facts to plan for, and caps. None is taken from the machine."""
+
+    name: str = "auto"
+    num_cores: int | None = None
+    ram_bytes: int | None = None
+    gpu: str | None = None
+    gpu_bytes: int | None = None
+    num_workers_heavy: int | None = None
+    prefetch_heavy: int = 4
+    num_workers_light: int | None = None
+    prefetch_light: int = 4
+    core_fraction: float = 0.75
+    small_set_samples: int = 1000
+    max_workers_small: int = 4
+    large_set_samples: int = 10000
+    extra_workers_large: int = 2
+    max_workers: int = 16
+    low_memory_bytes: int = 4 * GIB
+    max_workers_low_memory: int = 2
+    pin_memory: bool = True
+    persistent_workers: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What `loader` says. None is decided here."""
+
+    policy: Policy = Policy.balanced
+    backend: Backend = Backend.auto
+    num_workers: int | None = None
+    prefetch: int | None = None
+    pin_memory: bool | None = None
+    persistent_workers: bool | None = None
+    start_method: StartMethod = StartMethod.auto
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What is known of the dataset before anything is loaded."""
+
+    mode: Mode
+    num_segments: int
+    batch_bytes: int
+    """Bytes of one float32 batch."""
+    store_bytes: int
+    """Bytes of all rows as kept."""
+    resident_bytes: int = 0
+    """Bytes of RAM that the mode itself holds."""
+    heavy: bool = False
+    """Decoding, the front end or augmentation run while a batch is fetched."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision(Generic[T]):
+    """A value, who decided it, and why."""
+
+    value: T
+    source: str
+    """profile, policy, dataset, machine, clamp or override"""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class LoaderPlan:
+    """How batches are fetched."""
+
+    backend: Decision[Backend]
+    num_workers: Decision[int]
+    prefetch: Decision[int]
+    pin_memory: Decision[bool]
+    persistent_workers: Decision[bool]
+    start_method: Decision[StartMethod]
+    batch_bytes: int
+    total_bytes: int
+    """RAM that loading takes: what the mode holds and the batches in flight."""
+    clamps: tuple[str, ...] = field(default=())
+    """One line for every wish that the machine or the set did not allow."""
+
+    def rows(self) -> list[tuple[str, str, str, str]]:
+        """Return (setting, value, source, reason) of every field, for a table."""
+        names = ("backend", "num_workers", "prefetch", "pin_memory", "persistent_workers",
+                 "start_method")  # fmt: skip
+        decisions = [(name, getattr(self, name)) for name in names]
+        return [(n, str(d.value), d.source, d.reason) for n, d in decisions]
+
+
+def make_plan(
+    *, machine: Machine, profile: Profile, wish: Wish, traits: Traits, budget_bytes: int
+) -> LoaderPlan:
+    """Return the plan. Nothing is read, measured or started here.
+
+    Args:
+        budget_bytes: RAM that loading may take.
+    """
+    clamps: list[str] = []
+    backend = _backend(machine, wish, traits, clamps)
+    workers = _workers(machine, profile, wish, traits, backend.value, clamps)
+    prefetch = _prefetch(profile, wish, traits, backend.value)
+    workers, prefetch = _fit(workers, prefetch, backend.value, traits, budget_bytes, clamps)
+    start = _start_method(wish, backend.value)
+    return LoaderPlan(
+        backend=backend,
+        num_workers=workers,
+        prefetch=prefetch,
+        pin_memory=_pin(machine, profile, wish, clamps),
+        persistent_workers=_persistent(profile, wish, workers.value),
+        start_method=start,
+        batch_bytes=traits.batch_bytes,
+        total_bytes=traits.resident_bytes
+        + in_flight(workers.value, prefetch.value) * traits.batch_bytes,
+        clamps=tuple(clamps),
+    )
+
+
+def in_flight(num_workers: int, prefetch: int) -> int:
+    """Return the batches that exist at once: in preparation, and two with the caller."""
+    return max(1, num_workers) * prefetch + 2 if num_workers else 2
+
+
+def _backend(machine: Machine, wish: Wish, traits: Traits, clamps: list[str]) -> Decision[Backend]:
+    kept = traits.mode in (Mode.eager, Mode.cached)
+    wanted = wish.backend
+    if wanted is Backend.auto and wish.policy is Policy.device:
+        wanted = Backend.device
+    if wanted is Backend.device:
+        problem = _device_problem(machine, traits)
+        if problem is None:
+            source = "override" if wish.backend is Backend.device else "policy"
+            return Decision(Backend.device, source, "the whole set lives on the GPU")
+        clamps.append(f"backend device -> auto: {problem}")
+        wanted = Backend.auto
+    if wanted is not Backend.auto:
+        return Decision(wanted, "override", "loader.backend")
+    if wish.num_workers == 0:
+        return Decision(Backend.inline, "override", "loader.num_workers=0")
+    fits_gpu = _device_problem(machine, traits) is None
+    if wish.policy is Policy.auto and fits_gpu:
+        return Decision(Backend.device, "policy", "the set fits on the GPU beside the model")
+    if wish.num_workers:
+        return Decision(Backend.threads, "override", "loader.num_workers asks for workers")
+    if wish.policy is Policy.safe:
+        return Decision(Backend.inline, "policy", "safe: no threads, no processes")
+    if kept and wish.policy is Policy.aggressive and machine.num_cores > 1:
+        return Decision(Backend.threads, "policy", "gathers overlap with the training step")
+    if kept:
+        return Decision(Backend.inline, "dataset", "a gather is quicker than handing it over")
+    return Decision(Backend.threads, "dataset", "decoders release the GIL; threads start at once")
+
+
+def _device_problem(machine: Machine, traits: Traits) -> str | None:
+    if machine.gpu is None:
+        return "there is no GPU"
+    if traits.mode is not Mode.eager:
+        return f"mode={traits.mode.value} does not hold the set; use mode=eager"
+    if traits.store_bytes > machine.gpu_bytes // 2:
+        return (
+            f"the set needs {traits.store_bytes / GIB:.1f} GiB, half of the GPU is "
+            f"{machine.gpu_bytes / 2 / GIB:.1f} GiB"
+        )
+    return None
+
+
+def _workers(
+    machine: Machine,
+    profile: Profile,
+    wish: Wish,
+    traits: Traits,
+    backend: Backend,
+    clamps: list[str],
+) -> Decision[int]:
+    if backend in (Backend.inline, Backend.device):
+        return Decision(0, "dataset", f"backend {backend.value} fetches in the caller")
+    if wish.num_workers is not None:
+        wanted = Decision(max(1, wish.num_workers), "override", "loader.num_workers")
+    else:
+        wanted = _profile_workers(machine, profile, wish, traits)
+    value, source, reason = wanted.value, wanted.source, wanted.reason
+    caps = [
+        (machine.num_cores, f"this machine has {machine.num_cores} usable cores"),
+        (profile.max_workers, f"hardware.max_workers={profile.max_workers}"),
+    ]
+    if machine.free_bytes < profile.low_memory_bytes:
+        caps.append((profile.max_workers_low_memory, f"{machine.free_bytes / GIB:.1f} GiB free"))
+    if wish.num_workers is None and traits.num_segments < profile.small_set_samples:
+        caps.append((profile.max_workers_small, f"only {traits.num_segments} segments"))
+    for cap, why in caps:
+        if value > cap:
+            clamps.append(f"num_workers {value} -> {cap}: {why}")
+            value, source, reason = cap, "clamp", why
+    return Decision(value, source, reason)
+
+
+def _profile_workers(
+    machine: Machine, profile: Profile, wish: Wish, traits: Traits
+) -> Decision[int]:
+    named = profile.num_workers_heavy if traits.heavy else profile.num_workers_light
+    cores = profile.num_cores or machine.num_cores
+    if named is not None:
+        kind = "heavy" if traits.heavy else "light"
+        value, source = named, "profile"
+        reason = f"{profile.name}: {named} workers for {kind} work"
+    else:
+        share = 1.0 if wish.policy is Policy.aggressive else profile.core_fraction
+        value, source = max(1, int(cores * share)), "machine"
+        reason = f"{share:.0%} of {cores} cores"
+    if traits.num_segments > profile.large_set_samples:
+        more = max(value, min(value + profile.extra_workers_large, profile.max_workers))
+        reason += f", {more - value} more above {profile.large_set_samples} segments"
+        value = more
+    if wish.policy is Policy.safe:
+        return Decision(min(value, 1), "policy", "safe: one worker")
+    return Decision(value, source, reason)
+
+
+def _prefetch(profile: Profile, wish: Wish, traits: Traits, backend: Backend) -> Decision[int]:
+    if backend in (Backend.inline, Backend.device):
+        return Decision(1, "dataset", f"backend {backend.value} does not fetch ahead")
+    if wish.prefetch is not None:
+        return Decision(wish.prefetch, "override", "loader.prefetch")
+    value = profile.prefetch_heavy if traits.heavy else profile.prefetch_light
+    if wish.policy is Policy.safe:
+        return Decision(min(2, value), "policy", "safe: little memory")
+    if wish.policy is Policy.aggressive:
+        return Decision(2 * value, "policy", "aggressive: twice the profile's")
+    return Decision(value, "profile", f"{profile.name}: batches per worker")
+
+
+def _fit(
+    workers: Decision[int],
+    prefetch: Decision[int],
+    backend: Backend,
+    traits: Traits,
+    budget_bytes: int,
+    clamps: list[str],
+) -> tuple[Decision[int], Decision[int]]:
+    """Lower prefetch, then workers, until the batches in flight fit the budget."""
+    room = budget_bytes - traits.resident_bytes
+    why = f"batches of {traits.batch_bytes / 2**20:.1f} MiB, {max(room, 0) / GIB:.2f} GiB to spend"
+    while in_flight(workers.value, prefetch.value) * traits.batch_bytes > room:
+        if prefetch.value > 1:
+            prefetch = Decision(prefetch.value - 1, "clamp", why)
+        elif workers.value > 1:
+            workers = Decision(workers.value - 1, "clamp", why)
+        else:
+            break
+    if workers.source == "clamp" and workers.reason == why:
+        clamps.append(f"num_workers -> {workers.value}: {why}")
+    if prefetch.source == "clamp":
+        clamps.append(f"prefetch -> {prefetch.value}: {why}")
+    return workers, prefetch
+
+
+def _pin(machine: Machine, profile: Profile, wish: Wish, clamps: list[str]) -> Decision[bool]:
+    wanted = profile.pin_memory if wish.pin_memory is None else wish.pin_memory
+    source = "profile" if wish.pin_memory is None else "override"
+    if wanted and machine.gpu is None:
+        if wish.pin_memory:
+            clamps.append("pin_memory true -> false: there is no GPU to copy to")
+        return Decision(False, "clamp", "there is no GPU to copy to")
+    return Decision(wanted, source, "page-locked batches copy to the GPU while it computes")
+
+
+def _persistent(profile: Profile, wish: Wish, num_workers: int) -> Decision[bool]:
+    if num_workers == 0:
+        return Decision(False, "dataset", "there are no workers")
+    if wish.persistent_workers is not None:
+        return Decision(wish.persistent_workers, "override", "loader.persistent_workers")
+    return Decision(profile.persistent_workers, "profile", "workers outlive epochs and folds")
+
+
+def _start_method(wish: Wish, backend: Backend) -> Decision[StartMethod]:
+    if backend is not Backend.processes:
+        return Decision(StartMethod.auto, "dataset", "there are no worker processes")
+    if wish.start_method is not StartMethod.auto:
+        return Decision(wish.start_method, "override", "loader.start_method")
+    # fork copies locks that other threads hold; the tracker's sender is such a thread.
+    return Decision(StartMethod.forkserver, "policy", "safe beside threads and CUDA")

@@ -1,0 +1,108 @@
+"""Rows in files that are read from start to end: one header, then the rows.
+
+Each shard is written under another name and renamed when it is whole, so that a shard that exists
+is a shard that can be read; its CRC-32 is checked whenever it is.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import zlib
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from chirpid.errors import StorageError
+from chirpid.storage.atomic import replacing, storage_error, write_text
+from chirpid.storage.locks import exclusive
+from chirpid.storage.parallel import Progress, for_each
+from chirpid.storage.rowstore import MakeRows, RowLayout
+
+_HEADER = struct.Struct("<8sIQI40x")
+_MAGIC = b"CHIRPSH1"
+
+
+def shard_path(folder: Path, shard: int) -> Path:
+    """Return the file of a shard."""
+    return folder / f"shard-{shard:05d}.bin"
+
+
+def is_complete(folder: Path, layout: RowLayout) -> bool:
+    """Return whether `folder` holds all shards of this layout."""
+    try:
+        index = json.loads((folder / "index.json").read_text())
+    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
+        return False
+    return bool(index.get("layout") == json.loads(json.dumps(asdict(layout))))
+
+
+def write_shards(
+    folder: Path,
+    layout: RowLayout,
+    make: MakeRows,
+    *,
+    about: dict[str, object],
+    num_threads: int,
+    progress: Progress | None = None,
+    say: Callable[[str], None] | None = None,
+) -> None:
+    """Make sure that `folder` holds all shards; one that is there already is kept.
+
+    Raises:
+        StorageError: the disk is full, or the folder cannot be written.
+    """
+    if is_complete(folder, layout):
+        return
+
+    def waiting() -> None:
+        if say:
+            say(f"another process is writing {folder.name}; waiting for it")
+
+    def work(shard: int) -> None:
+        first, end = layout.span(shard)
+        kept = torch.empty((end - first, *layout.shape), dtype=layout.torch_dtype)
+        make(first, end, kept)
+        data = kept.numpy().view(np.uint8).reshape(-1).data
+        with replacing(shard_path(folder, shard)) as handle:
+            handle.write(_HEADER.pack(_MAGIC, end - first, len(data), zlib.crc32(data)))
+            handle.write(data)
+
+    try:
+        with exclusive(folder / "build.lock", on_wait=waiting):
+            if is_complete(folder, layout):
+                return
+            todo = [s for s in range(layout.num_chunks) if not shard_path(folder, s).exists()]
+            for_each(work, todo, num_threads=num_threads, progress=progress)
+            index = {"layout": asdict(layout), "about": about}
+            write_text(folder / "index.json", json.dumps(index, indent=1))
+    except OSError as error:
+        raise storage_error(error, folder) from error
+
+
+def read_shard(folder: Path, layout: RowLayout, shard: int) -> Tensor:
+    """Return the rows of a shard, [n, *shape].
+
+    Raises:
+        StorageError: the shard is missing or damaged; the message names its file.
+    """
+    path = shard_path(folder, shard)
+    first, end = layout.span(shard)
+    try:
+        data = np.fromfile(path, dtype=np.uint8)
+    except OSError as error:
+        raise StorageError(
+            f"Cannot read {path}: {error.strerror}. Write the shards again."
+        ) from error
+    wanted = (_MAGIC, end - first, (end - first) * layout.row_bytes)
+    if len(data) < _HEADER.size:
+        raise StorageError(f"{path} is cut short. Remove it and write the shards again.")
+    *found, checksum = _HEADER.unpack(data[: _HEADER.size].tobytes())
+    payload = data[_HEADER.size :]
+    if tuple(found) != wanted or zlib.crc32(payload.data) != checksum:
+        raise StorageError(f"{path} is damaged. Remove it and write the shards again.")
+    return torch.from_numpy(payload).view(layout.torch_dtype).view(end - first, *layout.shape)
