@@ -17,13 +17,15 @@ from chirpid.errors import ConfigError, did_you_mean
 OPTIONAL_GROUPS = ("experiment", "hparams_search", "debug", "local")
 
 
-def parse_overrides(overrides: Sequence[str], *, sweep: bool) -> list[Override]:
+def parse_overrides(
+    overrides: Sequence[str], loader: ConfigLoader, *, sweep: bool
+) -> list[Override]:
     """Return the overrides as Hydra reads them, one for each text.
 
     Raises:
         ConfigError: cannot be read, or gives several values where only a sweep may.
     """
-    return [_parse(text, sweep) for text in overrides]
+    return [_parse(text, loader, sweep) for text in overrides]
 
 
 def check_overrides(overrides: Sequence[Override], loader: ConfigLoader) -> None:
@@ -58,9 +60,9 @@ def values_of(override: Override) -> list[Any]:
     return [] if override.is_sweep_override() else [override.value()]
 
 
-def _parse(text: str, sweep: bool) -> Override:
+def _parse(text: str, loader: ConfigLoader, sweep: bool) -> Override:
     try:
-        override = OverridesParser.create().parse_overrides([text])[0]
+        override = OverridesParser.create(loader).parse_overrides([text])[0]
     except HydraException as error:
         raise ConfigError(_unreadable(text)) from error
     if override.is_sweep_override() and not sweep:

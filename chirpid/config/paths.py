@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import chirpid
-from chirpid.config.schema import PathsConfig
 from chirpid.errors import ConfigError
+
+if TYPE_CHECKING:
+    from chirpid.config.schema import PathsConfig  # imports numpy, and --help has no time for it
 
 
 def conf_dir() -> Path:

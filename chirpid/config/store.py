@@ -42,6 +42,12 @@ class Composed:
     hydra: DictConfig
     layers: tuple[Layer, ...]
     overrides: tuple[str, ...]
+    loader: ConfigLoaderImpl
+
+    @property
+    def asks_for_sweep(self) -> bool:
+        """True when an option such as hparams_search=grid sets hydra.mode=MULTIRUN."""
+        return OmegaConf.select(self.hydra, "mode") is RunMode.MULTIRUN
 
     def resolve(self) -> Resolved:
         """Return the checked settings; see `resolve.resolve`."""
@@ -96,7 +102,7 @@ def compose_raw(
         loader = ConfigLoaderImpl(search_path(config_dir))
         mode = RunMode.MULTIRUN if sweep else RunMode.RUN
         given = open_free_mappings(overrides)
-        parsed = parse_overrides(given, sweep=sweep)
+        parsed = parse_overrides(given, loader, sweep=sweep)
         check_overrides(parsed, loader)
         if sweep:
             given = [text for text, one in zip(given, parsed, strict=True)
@@ -107,7 +113,7 @@ def compose_raw(
     except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
         raise as_config_error(error) from error
     hydra = cast(DictConfig, config.hydra)
-    return Composed(without_hydra(config), hydra, layers, tuple(overrides))
+    return Composed(without_hydra(config), hydra, layers, tuple(overrides), loader)
 
 
 def without_hydra(config: DictConfig) -> DictConfig:

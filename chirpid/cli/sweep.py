@@ -1,0 +1,156 @@
+"""Several runs from one command: Hydra's sweepers and launchers, with all jobs checked first."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra._internal.hydra import Hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.utils import JobReturn
+from omegaconf import DictConfig, OmegaConf
+
+from chirpid.cli.train import run_one
+from chirpid.config.overrides import open_free_mappings
+from chirpid.config.paths import user_path
+from chirpid.config.resolve import SweepInfo
+from chirpid.config.store import CONFIG_NAME, Composed, compose, compose_raw, search_path
+from chirpid.errors import ChirpError, ConfigError, Interrupted
+
+MAX_CHECKED_JOBS = 64
+"""Checking a job takes a tenth of a second; past this many the first ones speak for the rest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a job ended."""
+
+    overrides: tuple[str, ...]
+    metric: float | None
+    error: str | None
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What Hydra calls for each job; launchers pickle it to other processes and machines."""
+
+    sweep_id: str
+    num_jobs: int | None
+    config_dir: Path | None
+    outcomes: list[Outcome] = field(default_factory=list)
+    """Filled where jobs run in this process; others report through Hydra's return values."""
+
+    def __call__(self, _: DictConfig) -> float | None:
+        """Run one job; composed anew, so that the origin of each value is known here, too."""
+        hydra = HydraConfig.get()
+        overrides = tuple(hydra.overrides.task)
+        sweep = SweepInfo(self.sweep_id, int(hydra.job.num), self.num_jobs, overrides)
+        of = f" of {self.num_jobs}" if self.num_jobs else ""
+        print(f"\njob {sweep.job + 1}{of}: {' '.join(overrides)}", flush=True)
+        start = time.monotonic()
+        try:
+            metric = run_one(compose(overrides, config_dir=self.config_dir), sweep)
+        except Interrupted as interrupt:
+            # Hydra goes on with the next job after any Exception; Ctrl-C means all of them.
+            raise KeyboardInterrupt(str(interrupt)) from interrupt
+        except ChirpError as error:
+            self.outcomes.append(Outcome(overrides, None, error.line(), time.monotonic() - start))
+            raise
+        self.outcomes.append(Outcome(overrides, metric, None, time.monotonic() - start))
+        return metric
+
+
+def run_sweep(overrides: Sequence[str], *, config_dir: Path | None = None) -> int:
+    """Run all jobs, print how each ended, and return 0.
+
+    Raises:
+        ConfigError: any job is wrong; found before the first one starts.
+        ChirpError: a job failed; the others have run.
+    """
+    composed = compose_raw(overrides, config_dir=config_dir, sweep=True)
+    given = open_free_mappings(overrides)
+    jobs = grid_of(composed, given)
+    for job in (jobs or [])[:MAX_CHECKED_JOBS]:
+        _check_job(job, config_dir)
+    sweep_id = f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{secrets.token_hex(2)}"
+    task = Job(sweep_id, len(jobs) if jobs is not None else None, config_dir)
+    try:
+        returned = _multirun(task, [*given, *_hydra_overrides(composed, given, sweep_id)])
+        if not task.outcomes:
+            task.outcomes.extend(_outcomes_of(returned))
+    finally:
+        print_outcomes(task.outcomes, str(composed.settings.get("metric", "metric")))
+    return 0
+
+
+def grid_of(composed: Composed, overrides: Sequence[str]) -> list[list[str]] | None:
+    """Return the overrides of each job in order; None if the sweeper decides as it goes."""
+    target = str(OmegaConf.select(composed.hydra, "sweeper._target_"))
+    if not target.endswith("BasicSweeper"):
+        return None
+    params = OmegaConf.select(composed.hydra, "sweeper.params") or {}
+    texts = [f"{key}={value}" for key, value in params.items()]
+    texts += [text for text in overrides if not text.startswith(("hydra.", "hydra/"))]
+    parsed = OverridesParser.create(composed.loader).parse_overrides(texts)
+    return [job for batch in BasicSweeper.split_arguments(parsed, None) for job in batch]
+
+
+def print_outcomes(outcomes: Sequence[Outcome], metric: str) -> None:
+    """Print one row a job: what set it apart, its metric, its time."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    if not outcomes:
+        return
+    common = set.intersection(*(set(one.overrides) for one in outcomes))
+    shared = common if len(outcomes) > 1 else set()
+    table = Table(title=f"Sweep of {len(outcomes)} jobs", title_justify="left", box=None)
+    table.add_column("job", justify="right")
+    table.add_column("settings", overflow="fold")
+    table.add_column(metric, justify="right", overflow="fold")
+    table.add_column("seconds", justify="right")
+    for number, one in enumerate(outcomes, start=1):
+        settings = " ".join(text for text in one.overrides if text not in shared)
+        result = one.error or ("" if one.metric is None else f"{one.metric:.4f}")
+        table.add_row(str(number), escape(settings), escape(result), f"{one.seconds:.1f}")
+    Console().print(table)
+
+
+def _check_job(job: Sequence[str], config_dir: Path | None) -> None:
+    try:
+        compose(job, config_dir=config_dir)
+    except ConfigError as error:
+        raise ConfigError(f"job {' '.join(job)}: {error}") from error
+
+
+def _hydra_overrides(composed: Composed, given: Sequence[str], sweep_id: str) -> list[str]:
+    extra = []
+    if not any(text.startswith("hydra.mode=") for text in given):
+        extra.append("hydra.mode=MULTIRUN")
+    if not any(text.startswith("hydra.sweep.dir=") for text in given):
+        outputs = str(OmegaConf.select(composed.settings, "paths.outputs"))
+        folder = str(user_path(outputs) / "sweeps" / sweep_id).replace("'", "\\'")
+        extra.append(f"hydra.sweep.dir='{folder}'")
+    return extra
+
+
+def _multirun(task: Job, overrides: list[str]) -> list[Sequence[JobReturn]]:
+    try:
+        hydra = Hydra.create_main_hydra2("chirpid", search_path(task.config_dir))
+        return list(hydra.multirun(CONFIG_NAME, task, overrides) or [])
+    finally:
+        GlobalHydra.instance().clear()
+
+
+def _outcomes_of(returned: Sequence[Sequence[JobReturn]]) -> list[Outcome]:
+    jobs = [job for batch in returned if isinstance(batch, Sequence) for job in batch]
+    return [Outcome(tuple(job.overrides or ()), job.return_value, None, 0.0) for job in jobs]
