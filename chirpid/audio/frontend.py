@@ -72,6 +72,11 @@ class FrontEnd(nn.Module):
         """Return the frames of a waveform of `num_samples`."""
         return 1 + num_samples // self.hop_samples
 
+    def mel_hz(self) -> Tensor:
+        """Return the centre frequency of each band, float32 [M]: where its filter peaks."""
+        bin_hz = self.sample_rate_hz / self.fft_samples
+        return cast(Tensor, self.mel_MK).argmax(dim=1).float() * bin_hz
+
     def forward(self, wave_BT: Tensor) -> Tensor:
         if wave_BT.shape[-1] < self.fft_samples:
             raise ValueError(

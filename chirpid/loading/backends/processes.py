@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -68,6 +69,9 @@ class ProcessesBackend:
             timeout=timeout_s,
             multiprocessing_context=start_method.value,
             collate_fn=_as_it_is,
+            worker_init_fn=_ignore_interrupt,
+            # Its own: the loader's seed must not be drawn from the stream that dropout uses.
+            generator=torch.Generator(),
         )
 
     def run(self, batches: Sequence[IntArray]) -> Iterator[Batch]:
@@ -88,6 +92,11 @@ class ProcessesBackend:
         if iterator is not None:
             iterator._shutdown_workers()
         self._loader = None
+
+
+def _ignore_interrupt(_worker: int) -> None:
+    # Ctrl-C reaches the whole process group; the caller ends its workers when it is ready.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _as_it_is(item: object) -> object:

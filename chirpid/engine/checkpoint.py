@@ -1,0 +1,56 @@
+"""Checkpoints: whole or absent, and read back on any device."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from chirpid.errors import StorageError
+from chirpid.storage.atomic import replacing
+
+State = dict[str, Any]
+
+
+def save(path: Path, state: State) -> None:
+    """Write a checkpoint in place of the one before.
+
+    Raises:
+        StorageError: the disk is full, or the folder cannot be written.
+    """
+    with replacing(path) as handle:
+        torch.save(state, handle)
+
+
+def load(path: Path) -> State | None:
+    """Return the checkpoint with its tensors on the CPU, or None if there is none.
+
+    Raises:
+        StorageError: the file is damaged.
+    """
+    try:
+        state: State = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        return None
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise StorageError(
+            f"{path} is damaged ({error}). Remove it to train this fold anew."
+        ) from error
+    return state
+
+
+def rng_state() -> State:
+    """Return the state of the generators that dropout draws from."""
+    state: State = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        state["cuda"] = torch.cuda.get_rng_state_all()
+    return state
+
+
+def set_rng_state(state: State) -> None:
+    """Put the generators where they were."""
+    torch.set_rng_state(state["cpu"])
+    if "cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(state["cuda"])

@@ -1,0 +1,35 @@
+"""The model that is trained is the model that is served: it takes raw waveforms."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from chirpid.audio.frontend import FrontEnd, Normaliser
+
+
+class BirdModel(nn.Module):
+    """Front end, statistics and network in one.
+
+    Args:
+        network: normalised spectrograms [B, 1, M, F] to logits [B, C].
+    """
+
+    def __init__(self, frontend: FrontEnd, network: nn.Module, classes: Sequence[str]) -> None:
+        super().__init__()
+        self.frontend = frontend
+        self.normaliser = Normaliser(frontend.num_mels)
+        self.network = network
+        self.classes = tuple(classes)
+
+    def forward(self, wave_BT: Tensor) -> Tensor:
+        """Return probabilities [B, C] of waveforms [B, T] at the front end's rate."""
+        spec_BMF = self.normaliser(self.frontend(wave_BT))
+        return torch.softmax(self.logits(spec_BMF), dim=1)
+
+    def logits(self, spec_BMF: Tensor) -> Tensor:
+        """Return logits [B, C] of normalised spectrograms."""
+        logits: Tensor = self.network(spec_BMF[:, None])
+        return logits

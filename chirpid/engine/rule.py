@@ -1,0 +1,101 @@
+"""What the engine is told: plain values, no config."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+
+from chirpid.audio.augment import AugmentRule
+from chirpid.data.order import batches_of, epoch_order
+from chirpid.seeds import U64
+from chirpid.types import FloatArray, IntArray, Order
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What is learnt: labels and keys of all segments (N) of a set."""
+
+    classes: tuple[str, ...]
+    label_N: IntArray
+    recording_N: IntArray
+    key_N: U64
+    target_NC: torch.Tensor
+    """float32 [N, C], rows sum to 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainRule:
+    """How a fold is trained; each field means what it means in `conf/engine` and `conf/optim`."""
+
+    epochs: int = 20
+    batch_size: int = 32
+    eval_batch_size: int = 32
+    drop_last: bool = False
+    max_batches: int | None = None
+    order: Order = Order.auto
+    block_segments: int = 512
+    window_segments: int = 16384
+    optimiser: str = "adamw"
+    lr: float = 2e-3
+    weight_decay: float = 1e-2
+    warmup_epochs: float = 1.0
+    label_smoothing: float = 0.05
+    class_weights: bool = True
+    clip_norm: float | None = 5.0
+    amp: bool | None = None
+    selection: str = "last"
+    patience: int = 10
+    monitor: str = "recording/macro_f1"
+    checkpoint_s: float = 300.0
+    augment: AugmentRule = field(default_factory=AugmentRule)
+    seed: int = 0
+
+    def train_batches(self, ids: IntArray, key_N: U64, epoch: int) -> list[IntArray]:
+        """Return the batches of a training epoch: a pure function of its arguments."""
+        ids = epoch_order(
+            ids,
+            key_N,
+            order=self.order,
+            seed=self.seed,
+            epoch=epoch,
+            block_segments=self.block_segments,
+            window_segments=self.window_segments,
+        )
+        batches = batches_of(ids, self.batch_size, drop_last=self.drop_last)
+        # A batch of one has no variance: batch normalisation cannot train on it.
+        if len(batches) > 1 and len(batches[-1]) == 1:
+            batches[-2:] = [ids[-(len(batches[-2]) + 1) :]]
+        return batches[: self.max_batches]
+
+    def eval_batches(self, ids: IntArray) -> list[IntArray]:
+        """Return the batches of an evaluation: every segment once, in order."""
+        return batches_of(ids, self.eval_batch_size)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The segments of one fold."""
+
+    fold: int
+    train_ids: IntArray
+    valid_ids: IntArray
+    inner_ids: IntArray | None = None
+    """Held out of the training part to choose an epoch by."""
+
+
+@dataclass(slots=True)
+class FoldOutcome:
+    """What a fold came to."""
+
+    fold: int
+    metrics: dict[str, float]
+    valid_ids: IntArray
+    probs_NC: FloatArray
+    """Probabilities of the validated segments, in the order of `valid_ids`."""
+    history: list[dict[str, float]]
+    loader: dict[str, float]
+    """Loader figures of the training epochs, averaged."""
+    timeline: FloatArray
+    best_epoch: int
+    seconds: float

@@ -1,0 +1,67 @@
+"""From a delivered batch to what the network sees: transfer, augmentation, normalisation."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+from torch import Tensor
+
+from chirpid.audio.augment import (
+    AugmentRule,
+    Draws,
+    augment_logmel,
+    augment_wave,
+    mask_spectrogram,
+    mixup,
+)
+from chirpid.engine.model import BirdModel
+from chirpid.engine.rule import Task
+from chirpid.loading.monitor import EpochMonitor
+from chirpid.types import Batch
+
+
+class Preparer:
+    """Does to a batch, on the model's device, what comes between the loader and the network."""
+
+    def __init__(
+        self, model: BirdModel, task: Task, augment: AugmentRule, device: torch.device, seed: int
+    ) -> None:
+        self.model, self.task, self.augment = model, task, augment
+        self.device, self.seed = device, seed
+        self.target_NC = task.target_NC.to(device)
+        frontend = model.frontend
+        self.frames_hz = frontend.sample_rate_hz / frontend.hop_samples
+
+    def to_device(self, batch: Batch, monitor: EpochMonitor) -> tuple[Tensor, Tensor]:
+        """Return inputs and targets [B, C] on the device."""
+        begin = time.perf_counter()
+        inputs = batch.inputs.to(self.device, non_blocking=True)
+        ids = torch.from_numpy(batch.ids).to(self.device, non_blocking=True)
+        targets = self.target_NC.index_select(0, ids)
+        monitor.transfer_s += time.perf_counter() - begin
+        return inputs, targets
+
+    def clean(self, inputs: Tensor) -> Tensor:
+        """Return normalised spectrograms [B, M, F]: what validation and prediction see."""
+        spec = self.model.frontend(inputs) if inputs.dim() == 2 else inputs
+        normalised: Tensor = self.model.normaliser(spec)
+        return normalised
+
+    @torch.no_grad()
+    def augmented(
+        self, batch: Batch, inputs: Tensor, target: Tensor, epoch: int
+    ) -> tuple[Tensor, Tensor]:
+        """Return normalised and augmented spectrograms [B, M, F] with their targets [B, C]."""
+        rule, frontend = self.augment, self.model.frontend
+        draws = Draws(self.seed, epoch, self.task.key_N[batch.ids])
+        if inputs.dim() == 2:
+            inputs = augment_wave(inputs, draws, rule, rate_hz=frontend.sample_rate_hz)
+            spec = frontend(inputs)
+        elif frontend.kind == "logmel":
+            spec = augment_logmel(inputs, draws, rule, frames_hz=self.frames_hz)
+        else:
+            spec = inputs
+        spec = self.model.normaliser(spec)
+        spec = mask_spectrogram(spec, draws, rule, frames_hz=self.frames_hz)
+        return mixup(spec, target, draws, rule)
