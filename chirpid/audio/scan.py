@@ -11,11 +11,18 @@ import numpy.typing as npt
 import soundfile
 
 from chirpid.audio.decode import BLOCK_SAMPLES, read_block
-from chirpid.audio.files import Info, UnusableRecordingError, cannot_read, info_of, open_recording
+from chirpid.audio.files import (
+    Info,
+    UnusableRecordingError,
+    cannot_read,
+    info_of,
+    open_recording,
+    probe,
+)
 from chirpid.audio.mono import MEAN, Float32, choose_channel, make_finite, to_mono
+from chirpid.audio.segment import LEVEL_STEP_S
 
-LEVEL_STEP_S = 0.25
-"""Levels are given once for each of these spans."""
+STEPS_PER_S = round(1 / LEVEL_STEP_S)
 LEVEL_FLOOR_DB = -120.0
 FULL_SCALE = 0.999
 CLIPPED_SHARE = 1e-3
@@ -24,6 +31,9 @@ LOUDEST_SANE = 8.0
 """A float recording that peaks above this was probably written in the scale of integers."""
 RATES_HZ = (1000, 1_000_000)
 HASH_BYTES = 16
+END_BYTES = 1 << 16
+LONGEST_SANE_S = 30 * 86400.0
+"""A header that promises more than a month holds a placeholder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +93,49 @@ def scan(path: Path) -> Scan:
     return tally.result(info, hash_file(path))
 
 
+def scan_header(path: Path) -> Scan:
+    """Return what the header of `path` promises, in the form of a scan.
+
+    Nothing is decoded: the length may be wrong, channels are averaged, both hashes come from the
+    two ends of the file, and all levels are 0 dB, so that no window is taken for silence.
+
+    Raises:
+        UnusableRecordingError: the file cannot be opened, or its header states no length.
+    """
+    info = probe(path)
+    _refuse_odd_rate(path, info)
+    if info.num_frames / info.sample_rate_hz > LONGEST_SANE_S:
+        raise UnusableRecordingError(path, "states no length in its header; use dataset.check=full")
+    ends = _hash_ends(path)
+    num_levels = -(-info.num_frames * STEPS_PER_S // info.sample_rate_hz)
+    return Scan(
+        sample_rate_hz=info.sample_rate_hz,
+        num_frames=info.num_frames,
+        num_channels=info.num_channels,
+        format=info.format,
+        subtype=info.subtype,
+        channel=MEAN,
+        peak=0.0,
+        num_bad_samples=0,
+        audio_hash=ends,
+        file_hash=ends,
+        levels=np.zeros(num_levels, dtype=np.float32),
+        findings=(),
+    )
+
+
+def _hash_ends(path: Path) -> str:
+    """Return a digest of the size and the two ends of a file: the same for a copy, and quick."""
+    digest = hashlib.blake2b(digest_size=HASH_BYTES)
+    with open(path, "rb") as handle:
+        size = handle.seek(0, 2)
+        digest.update(size.to_bytes(8, "little"))
+        for at in (0, max(0, size - END_BYTES)):
+            handle.seek(at)
+            digest.update(handle.read(END_BYTES))
+    return digest.hexdigest()
+
+
 def hash_file(path: Path) -> str:
     """Return a hex digest of the bytes of `path`."""
     digest = hashlib.blake2b(digest_size=HASH_BYTES)
@@ -98,7 +151,6 @@ class _Tally:
     def __init__(self, info: Info) -> None:
         self.info = info
         self.columns = 1 if info.num_channels == 1 else 1 + info.num_channels
-        self.step_frames = max(1, round(info.sample_rate_hz * LEVEL_STEP_S))
         self.num_frames = 0
         self.num_bad = 0
         self.num_clipped = 0
@@ -120,13 +172,18 @@ class _Tally:
             self._add_energy(column, mono)
         self.num_frames += len(block)
 
+    def _edges(self, first: int, stop: int) -> npt.NDArray[np.int64]:
+        """Return the frames at which spans `first` to `stop` begin; exact, so that none drift."""
+        spans = np.arange(first, stop, dtype=np.int64)
+        return -(-spans * self.info.sample_rate_hz // STEPS_PER_S)
+
     def _add_energy(self, column: int, mono: Float32) -> None:
         """Add squares to the spans that `mono` reaches into; blocks need not end with a span."""
-        first = self.num_frames // self.step_frames
-        edges = np.arange(self.step_frames * first - self.num_frames, len(mono), self.step_frames)
-        starts = np.maximum(edges, 0)
+        first = self.num_frames * STEPS_PER_S // self.info.sample_rate_hz
+        last = (self.num_frames + len(mono) - 1) * STEPS_PER_S // self.info.sample_rate_hz
+        starts = np.maximum(self._edges(first, last + 1) - self.num_frames, 0)
         sums = np.add.reduceat(np.square(mono, dtype=np.float64), starts)
-        while len(self.spans) < first + len(sums):
+        while len(self.spans) <= last:
             self.spans.append(np.zeros(self.columns))
         for index, value in enumerate(sums, start=first):
             self.spans[index][column] += value
@@ -154,9 +211,8 @@ class _Tally:
         )
 
     def _levels(self, energies: npt.NDArray[np.float64]) -> Float32:
-        frames = np.full(len(energies), self.step_frames, dtype=np.float64)
-        if len(frames):
-            frames[-1] = self.num_frames - (len(frames) - 1) * self.step_frames
+        ends = np.minimum(self._edges(1, len(energies) + 1), self.num_frames)
+        frames = np.diff(ends, prepend=0)
         floor = 10 ** (LEVEL_FLOOR_DB / 10)
         levels: Float32 = (10 * np.log10(np.maximum(energies / frames, floor))).astype(np.float32)
         return levels
@@ -166,14 +222,14 @@ class _Tally:
         if not self.num_frames:
             return found
         if self.num_bad:
-            found.append(Finding("hold NaN or infinite samples, read as 0", f"{self.num_bad}"))
+            found.append(Finding("NaN or infinite samples, read as 0", f"{self.num_bad}"))
         if channel != MEAN:
-            text = f"have channels that cancel when averaged, so that one of {self.columns - 1}"
-            found.append(Finding(f"{text} is taken", f"channel {channel}"))
+            text = "Channels that cancel when averaged, so that the loudest is taken"
+            found.append(Finding(text, f"channel {channel + 1} of {self.columns - 1}"))
         found += self._findings_of_level()
         promised_s = (self.info.num_frames - self.num_frames) / self.info.sample_rate_hz
         if abs(promised_s) > 1e-3 and promised_s < 1e9:
-            text = "have another length than their headers say; what decodes is used"
+            text = "Another length than the header says; what decodes is used"
             found.append(Finding(text, f"{-promised_s:+.2f} s"))
         return found
 
@@ -181,16 +237,16 @@ class _Tally:
         silent = self.num_silent / self.num_frames
         clipped = self.num_clipped / self.num_frames
         if silent == 1:
-            return [Finding("are digital silence from end to end", "all zeros")]
+            return [Finding("Digital silence from end to end", "all zeros")]
         found: list[Finding] = []
         if silent > SILENT_SHARE:
-            text = f"are digital silence for over {SILENT_SHARE:.0%} of their length"
+            text = f"Digital silence for over {SILENT_SHARE:.0%} of the length"
             found.append(Finding(text, f"{silent:.0%}"))
         if self.peak > LOUDEST_SANE:
-            text = "peak far above full scale, as if written in the scale of integers"
+            text = "Peaks far above full scale, as if written in the scale of integers"
             found.append(Finding(text, f"{self.peak:.3g}"))
         elif clipped > CLIPPED_SHARE:
-            text = f"reach full scale in over {CLIPPED_SHARE:.1%} of their samples (clipped)"
+            text = f"Clipped: full scale in over {CLIPPED_SHARE:.1%} of the samples"
             found.append(Finding(text, f"{clipped:.1%}"))
         return found
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +33,8 @@ class Problem:
     reason: str
     blocking: bool = False
     """Stops even where bad recordings are skipped, because another setting decides about it."""
+    exists: bool = False
+    """The row is wrong, but its file is there: it is checked too, so that one pass names all."""
 
     def __str__(self) -> str:
         return f"{self.recording}: {self.reason}"
@@ -94,20 +97,9 @@ class Manifest:
             notes=self.notes, synthetic=self.synthetic, problems=self.problems
         )
 
-    def with_(
-        self,
-        *,
-        notes: tuple[str, ...] | None = None,
-        synthetic: bool | None = None,
-        problems: tuple[Problem, ...] | None = None,
-    ) -> Manifest:
+    def with_(self, **changes: Any) -> Manifest:
         """Return the same with some fields replaced."""
-        return replace(
-            self,
-            notes=self.notes if notes is None else notes,
-            synthetic=self.synthetic if synthetic is None else synthetic,
-            problems=self.problems if problems is None else problems,
-        )
+        return replace(self, **changes)
 
 
 def make_manifest(name: str, root: Path, table: pd.DataFrame) -> Manifest:
