@@ -40,17 +40,33 @@ def check_overrides(overrides: Sequence[Override], loader: ConfigLoader) -> None
             _check(override, groups, loader)
 
 
-def open_free_mappings(overrides: Sequence[str]) -> list[str]:
-    """Return the overrides so that those of model.params and the like may add names.
+def tidy_overrides(overrides: Sequence[str]) -> list[str]:
+    """Return the overrides as Hydra's grammar wants them, where a user should not have to know it.
 
-    Hydra closes every mapping and asks for `+`; the names there are checked by whom they go to.
+    - Text is quoted where it must be: dataset.root=/home/jörg/my birds.
+    - model.params and the like may take new names. Hydra closes every mapping and asks for `+`;
+      the names there are checked by the class that they go to.
     """
-    return [f"++{text}" if _is_free(text) else text for text in overrides]
+    return [_tidy(text) for text in overrides]
 
 
-def _is_free(text: str) -> bool:
-    key = text.partition("=")[0]
-    return key not in all_settings() and not key.startswith(("+", "~")) and is_known(key)
+def _tidy(text: str) -> str:
+    key, equals, value = text.partition("=")
+    setting = all_settings().get(key)
+    if setting is None:
+        return f"++{text}" if not key.startswith(("+", "~")) and is_known(key) else text
+    if equals and setting.is_text and not _is_readable(text):
+        escaped = value.replace("'", "\\'")
+        return f"{key}='{escaped}'"
+    return text
+
+
+def _is_readable(text: str) -> bool:
+    try:
+        OverridesParser.create().parse_overrides([text])
+    except HydraException:
+        return False
+    return True
 
 
 def values_of(override: Override) -> list[Any]:

@@ -80,14 +80,17 @@ def resolve(
 
     Args:
         cfg: all settings or some; the rest take their defaults.
-        sources: origin of keys that are not defaults, as `provenance.origins` finds them.
+        sources: origin of keys that are not defaults, as `provenance.origins` finds them; whoever
+            knows the origins has checked keys and types where they stand.
         overrides: the command line, kept as it is.
     Raises:
         ConfigError: unknown setting, wrong type, out of range, or at odds with another.
     """
-    config = to_config(cfg)
+    given = cfg if isinstance(cfg, DictConfig) else OmegaConf.create(dict(cfg))
+    if sources is None:
+        check_layer(cast("dict[str, Any]", OmegaConf.to_container(given, enum_to_str=True)), "")
+    structured, config = _to_config(given)
     check_rules(config)
-    structured = OmegaConf.structured(config)
     plain = plain_leaves(structured)
     known = sources or {}
     origin = {key: known.get(key, DEFAULT) for key in plain}
@@ -101,21 +104,6 @@ def resolve(
     )
 
 
-def to_config(cfg: DictConfig | Mapping[str, Any]) -> RootConfig:
-    """Return the settings as dataclasses; rules of single groups are checked on the way.
-
-    Raises:
-        ConfigError: unknown setting, wrong type, or a value that its group does not allow.
-    """
-    given = cfg if isinstance(cfg, DictConfig) else OmegaConf.create(dict(cfg))
-    check_layer(cast("dict[str, Any]", OmegaConf.to_container(given, enum_to_str=True)), "")
-    try:
-        merged = OmegaConf.merge(OmegaConf.structured(RootConfig), given)
-        return cast(RootConfig, OmegaConf.to_object(merged))
-    except OmegaConfBaseException as error:
-        raise ConfigError(in_one_line(error)) from error
-
-
 def plain_leaves(structured: DictConfig) -> dict[str, Any]:
     """Return every setting as dotted key and plain value (enums by name)."""
     container = OmegaConf.to_container(structured, resolve=True, enum_to_str=True)
@@ -127,6 +115,15 @@ def result_hash(plain: Mapping[str, Any]) -> str:
     kept = {key: value for key, value in plain.items() if not _left_out(key)}
     text = json.dumps(kept, sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _to_config(given: DictConfig) -> tuple[DictConfig, RootConfig]:
+    # Making the dataclasses runs their __post_init__, the rules of single groups.
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(RootConfig), given)
+        return cast(DictConfig, merged), cast(RootConfig, OmegaConf.to_object(merged))
+    except OmegaConfBaseException as error:
+        raise ConfigError(in_one_line(error)) from error
 
 
 def _left_out(key: str) -> bool:

@@ -65,7 +65,6 @@ RULES: tuple[Rule, ...] = (
     Rule(lambda c: c.dataset.kind is DatasetKind.folder and c.dataset.filter is not None, "dataset.filter needs the columns of a label table, and dataset=folder has none. Use dataset=csv."),
     Rule(lambda c: c.dataset.secondary_weight > 0 and c.dataset.secondary_column is None and c.dataset.kind is DatasetKind.csv, "dataset.secondary_weight={c.dataset.secondary_weight} needs dataset.secondary_column, the column of further species."),
     Rule(lambda c: c.dataset.delimiter is not None and len(c.dataset.delimiter) != 1, "dataset.delimiter='{c.dataset.delimiter}' is not allowed: it is a single character; null detects it."),
-    Rule(lambda c: not 0 < c.dataset.demo.min_s <= c.dataset.demo.max_s, "dataset.demo.min_s={c.dataset.demo.min_s} is not allowed: it is more than 0 s and at most dataset.demo.max_s={c.dataset.demo.max_s}."),
     # Segments and front end
     Rule(lambda c: c.frontend.fft_samples > _segment_frames(c), "frontend.fft_samples={c.frontend.fft_samples} is longer than a segment: segment.duration_s={c.segment.duration_s} at {c.frontend.sample_rate_hz} Hz. Use a shorter FFT or longer segments."),
     Rule(lambda c: c.frontend.top_db <= 0, "frontend.top_db={c.frontend.top_db} is not allowed: it is more than 0 dB."),

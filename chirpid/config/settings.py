@@ -33,6 +33,11 @@ class Setting:
         return typing.get_origin(self.annotation) is dict
 
     @property
+    def is_text(self) -> bool:
+        """True for settings that take any text, such as dataset.root."""
+        return _without_none(self.annotation) is str
+
+    @property
     def choices(self) -> tuple[str, ...]:
         """Names of the choices of an enum; empty for other types."""
         return _members(self.annotation)

@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from chirpid.config.overrides import check_overrides, open_free_mappings, parse_overrides
+from chirpid.config.overrides import check_overrides, parse_overrides, tidy_overrides
 from chirpid.config.paths import conf_dir
 from chirpid.config.provenance import Layer, check_layers, layers_of, origins
 from chirpid.config.resolve import Resolved, resolve
@@ -101,7 +101,7 @@ def compose_raw(
     try:
         loader = ConfigLoaderImpl(search_path(config_dir))
         mode = RunMode.MULTIRUN if sweep else RunMode.RUN
-        given = open_free_mappings(overrides)
+        given = tidy_overrides(overrides)
         parsed = parse_overrides(given, loader, sweep=sweep)
         check_overrides(parsed, loader)
         if sweep:
