@@ -220,6 +220,7 @@ def task_of(config: RootConfig, checked: Checked, segments: SegmentTable) -> Tas
         recording_N=segments.recording_N,
         key_N=segments.key_N,
         target_NC=_targets(config, checked, segments),
+        name=segments.name,
     )
 
 

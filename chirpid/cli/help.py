@@ -13,13 +13,13 @@ Train a bird-sound classifier: from recordings to cross-validated, tracked resul
 usage: {program} [GROUP=OPTION ...] [SETTING=VALUE ...] [flags]
 
 examples:
-  {program}                                             synthetic demo birds, no data needed
-  {program} dataset=folder dataset.root=recordings      one folder per class
-  {program} dataset=csv dataset.root=birds "dataset.filter='core == 1'"
+  {program}                                           synthetic demo birds, no data needed
+  {program} dataset=folder dataset.root=recordings    one folder per class
+  {program} dataset=csv dataset.root=birds "dataset.filter=core == 1"
   {program} mode=lazy engine.epochs=5 loader.batch_size=64
-  {program} -m mode=lazy,eager,cached engine=tiny       one run for each
-  {program} resume=auto                                 go on after Ctrl-C
-  {program} explain=true                                the plan and where each value came from
+  {program} -m mode=lazy,eager,cached engine=tiny     one run for each
+  {program} resume=auto                               go on after Ctrl-C
+  {program} explain=true                              the plan, where each value came from
 
 groups (the option taken by default is marked *):
 """

@@ -13,15 +13,16 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra._internal.hydra import Hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from chirpid.cli.train import run_one
-from chirpid.config.overrides import open_free_mappings
+from chirpid.config.overrides import parse_overrides, tidy_overrides
 from chirpid.config.paths import user_path
 from chirpid.config.resolve import SweepInfo
 from chirpid.config.store import CONFIG_NAME, Composed, compose, compose_raw, search_path
+from chirpid.config.translate import as_config_error
 from chirpid.errors import ChirpError, ConfigError, Interrupted
 
 MAX_CHECKED_JOBS = 64
@@ -76,7 +77,7 @@ def run_sweep(overrides: Sequence[str], *, config_dir: Path | None = None) -> in
         ChirpError: a job failed; the others have run.
     """
     composed = compose_raw(overrides, config_dir=config_dir, sweep=True)
-    given = open_free_mappings(overrides)
+    given = tidy_overrides(overrides)
     jobs = grid_of(composed, given)
     for job in (jobs or [])[:MAX_CHECKED_JOBS]:
         _check_job(job, config_dir)
@@ -99,8 +100,11 @@ def grid_of(composed: Composed, overrides: Sequence[str]) -> list[list[str]] | N
     params = OmegaConf.select(composed.hydra, "sweeper.params") or {}
     texts = [f"{key}={value}" for key, value in params.items()]
     texts += [text for text in overrides if not text.startswith(("hydra.", "hydra/"))]
-    parsed = OverridesParser.create(composed.loader).parse_overrides(texts)
-    return [job for batch in BasicSweeper.split_arguments(parsed, None) for job in batch]
+    parsed = parse_overrides(texts, composed.loader, sweep=True)
+    try:
+        return [job for batch in BasicSweeper.split_arguments(parsed, None) for job in batch]
+    except HydraException as error:  # an interval, which only other sweepers can draw from
+        raise as_config_error(error) from error
 
 
 def print_outcomes(outcomes: Sequence[Outcome], metric: str) -> None:

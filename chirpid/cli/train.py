@@ -64,12 +64,12 @@ def run_one(resolved: Resolved, sweep: SweepInfo | None = None) -> float | None:
         from chirpid.cli.explain import print_settings
 
         print_settings(resolved)
-    from chirpid import build  # torch takes seconds: wrong settings are told before
+    from chirpid.cli import session  # torch takes seconds: wrong settings are told before
 
     if resolved.config.explain:
-        build.explain(resolved)
+        session.explain(resolved)
         return None
-    return build.train(resolved, sweep)
+    return session.train(resolved, sweep)
 
 
 def _take_flag(found: Arguments, word: str) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -64,7 +66,23 @@ def _serve(outputs: Path, port: int) -> int:
     # A session of its own, so that Ctrl-C is answered here, once, and not by each of its processes.
     server = subprocess.Popen(command, env={**os.environ, **quiet}, stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, start_new_session=True)  # fmt: skip
-    return _watch(server, port)
+    return _watch(server, port, _latest_page(database))
+
+
+def _latest_page(database: Path) -> str:
+    """Return the page of the experiment that was trained last, empty if there is none.
+
+    MLflow's own first page is about language models and hides the runs of a training.
+    """
+    try:
+        with contextlib.closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as store:
+            row = store.execute(
+                "SELECT experiment_id FROM runs WHERE lifecycle_stage = 'active'"
+                " ORDER BY start_time DESC LIMIT 1"
+            ).fetchone()
+    except sqlite3.Error:  # a store of another MLflow version: its first page will do
+        return ""
+    return f"/#/experiments/{row[0]}/runs?workflowType=machine_learning" if row else ""
 
 
 def _require_free(port: int) -> None:
@@ -82,9 +100,12 @@ def _require_free(port: int) -> None:
             ) from error
 
 
-def _watch(server: subprocess.Popen[bytes], port: int) -> int:
+def _watch(server: subprocess.Popen[bytes], port: int, page: str) -> int:
     """Say where the pages are once they are there, and wait for the end."""
     address = f"http://{_HOST}:{port}"
+    for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        # Also where a script started this in the background, which ignores Ctrl-C by default.
+        signal.signal(sign, signal.default_int_handler)
     # Its words are kept for the case that it fails; a full pipe would stop it.
     words = _Tail(server)
     try:
@@ -93,7 +114,7 @@ def _watch(server: subprocess.Popen[bytes], port: int) -> int:
             if server.poll() is not None or time.monotonic() > deadline:
                 raise DataError(f"MLflow's pages did not start: {words.last()}")
             time.sleep(0.1)
-        print(f"MLflow is at {address} (Ctrl-C ends it)", flush=True)
+        print(f"MLflow is at {address}{page} (Ctrl-C ends it)", flush=True)
         server.wait()
         raise DataError(f"MLflow's pages ended: {words.last()}")
     except KeyboardInterrupt:
@@ -112,8 +133,6 @@ def _answers(address: str) -> bool:
 
 def _stop(server: subprocess.Popen[bytes]) -> None:
     """End the server and the workers it started."""
-    import signal
-
     for sign, wait_s in ((signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(server.pid, sign)

@@ -155,11 +155,10 @@ class FoldTrainer:
         self._unchecked.clear()
 
     def _bad_loss(self, value: float, ids: IntArray) -> str:
-        segments = getattr(getattr(self.loader.dataset, "maker", None), "segments", None)
-        names = [segments.name(i) if segments else f"segment {i}" for i in ids.tolist()]
+        names = [self.task.name(i) for i in ids.tolist()]
         return (
-            f"The loss is {value} in fold {self.part.fold}, epoch {self.epoch}, batch "
-            f"{self.batch}. Lower optim.lr, or look at the segments of this batch: {', '.join(names)}"
+            f"The loss is {value} in fold {self.part.fold}, epoch {self.epoch}, batch {self.batch}."
+            f" Lower optim.lr, or look at the segments of this batch: {', '.join(names)}"
         )
 
     def _validate_epoch(self) -> dict[str, float]:

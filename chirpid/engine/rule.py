@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -22,6 +23,8 @@ class Task:
     key_N: U64
     target_NC: torch.Tensor
     """float32 [N, C], rows sum to 1."""
+    name: Callable[[int], str]
+    """What a segment is called in messages."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,216 @@
+"""Everything before the first batch: recordings, segments, folds, plan, loader."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import Task as Bar
+from rich.table import Table
+from rich.text import Text
+
+from chirpid import build
+from chirpid.config.resolve import Resolved, plain_leaves
+from chirpid.config.schema import RootConfig
+from chirpid.data.check import Checked
+from chirpid.data.manifest import Manifest
+from chirpid.data.modes import open_dataset, store_key
+from chirpid.data.rows import RowMaker
+from chirpid.data.segments import SegmentTable, make_segments
+from chirpid.data.split_files import write_splits
+from chirpid.data.splits import Folds
+from chirpid.engine.rule import Task
+from chirpid.loading.factory import Loader, make_loader
+from chirpid.loading.hardware import Machine, read_machine
+from chirpid.loading.plan import LoaderPlan
+
+GIB = 2**30
+
+
+@dataclass(slots=True)
+class Prepared:
+    """What a training needs, before anything is kept or trained."""
+
+    config: RootConfig
+    checked: Checked
+    segments: SegmentTable
+    folds: Folds
+    task: Task
+    machine: Machine
+    device: torch.device
+    maker: RowMaker
+    plan: LoaderPlan
+
+    @property
+    def manifest(self) -> Manifest:
+        return self.checked.manifest
+
+    @property
+    def names_R(self) -> list[str]:
+        """Names of all recordings of the segment table."""
+        return [self.segments.recordings[i] for i in range(len(self.segments.recordings))]
+
+    def write_splits(self, path: Path) -> None:
+        """Write splits.csv."""
+        write_splits(
+            path,
+            self.folds,
+            recordings_R=self.names_R,
+            groups_R=[self.segments.groups[g] for g in self.segments.group_R],
+            labels_R=self.segments.label_R,
+            class_names=self.segments.classes,
+            recording_N=self.segments.recording_N,
+        )
+
+    def parameters(self, resolved: Resolved) -> dict[str, object]:
+        """Return all settings and the decisions of the plan, flat."""
+        from omegaconf import OmegaConf
+
+        settings = plain_leaves(OmegaConf.structured(resolved.config))
+        plan = {f"plan.{name}": value for name, value, _, _ in self.plan.rows()}
+        return {k: v for k, v in settings.items() if v is not None} | plan
+
+    def print_plan(self, console: Console, *, full: bool) -> None:
+        """Print how batches will be fetched; with `full`, each decision and its reason."""
+        plan, mode = self.plan, self.config.mode
+        spec = self.maker.spec
+        store = spec.row_bytes * len(self.segments) / GIB
+        console.print(
+            f"loading: mode={mode.name.value}, {spec.keep.value} "
+            f"{'×'.join(map(str, spec.shape))} as {spec.dtype.value} ({store:.2f} GiB), "
+            f"{plan.backend.value.value}, {plan.num_workers.value} workers, "
+            f"{plan.total_bytes / GIB:.2f} GiB in RAM, on {self.device}"
+        )
+        for line in plan.clamps:
+            console.print(f"  clamped: {line}")
+        if not full:
+            return
+        table = Table(title="Loader plan", title_justify="left", box=None, pad_edge=False)
+        for column in ("setting", "value", "from", "because"):
+            table.add_column(column)
+        for row in plan.rows():
+            table.add_row(*row)
+        console.print(table)
+
+
+def prepare(config: RootConfig, console: Console) -> Prepared:
+    """Return checked recordings, segments, folds and the plan, telling the user of each.
+
+    Raises:
+        ChirpError: settings, recordings or budgets that do not allow a training.
+    """
+    device = build.device_of(config)
+    machine = read_machine(device.type)
+    manifest = build.manifest_of(config)
+    with progress_bar(console, "checking recordings") as told:
+        checked = build.checked_of(config, manifest, num_threads=machine.num_cores, progress=told)
+    levels = [level if len(level) else None for level in checked.levels]
+    segments, notes = make_segments(checked.manifest, levels, build.segment_rule(config))
+    folds = build.folds_of(config, checked, segments)
+    _tell_data(console, config, checked, segments, folds, notes)
+    build.network_maker(config, len(segments.classes))  # wrong settings are told before any work
+    maker = build.maker_of(config, segments)
+    return Prepared(
+        config=config,
+        checked=checked,
+        segments=segments,
+        folds=folds,
+        task=build.task_of(config, checked, segments),
+        machine=machine,
+        device=device,
+        maker=maker,
+        plan=build.plan_of(config, machine, maker.spec, len(segments)),
+    )
+
+
+def _tell_data(
+    console: Console,
+    config: RootConfig,
+    checked: Checked,
+    segments: SegmentTable,
+    folds: Folds,
+    notes: list[str],
+) -> None:
+    table = checked.manifest.table
+    hours = float((table["num_frames"] / table["sample_rate_hz"]).sum()) / 3600
+    console.print(
+        f"data: {checked.manifest.name}, {len(table)} recordings ({hours:.2f} h) of "
+        f"{len(segments.classes)} classes by {len(segments.groups)} groups; "
+        f"{len(segments)} segments of {config.segment.duration_s:g} s"
+    )
+    leak = " (leaks, on purpose)" if folds.leaky else ""
+    console.print(f"folds: {folds.num_folds}, {folds.kind}{leak}, split {folds.hash}")
+    for note in (*checked.manifest.notes, *notes, *folds.notes):
+        console.print(f"  note: {note}", markup=False)
+
+
+def prepare_loader(prepared: Prepared, console: Console) -> Loader:
+    """Return the running loader; stores are built first where the mode has one."""
+    config = prepared.config
+    frontend = build.frontend_settings(config)
+    about: dict[str, object] = {
+        "dataset": prepared.manifest.name,
+        "segments": len(prepared.segments),
+        "keep": prepared.maker.spec.keep.value,
+        "shape": list(prepared.maker.spec.shape),
+        "dtype": prepared.maker.spec.dtype.value,
+        "frontend": frontend,
+    }
+    with progress_bar(console, f"preparing mode={config.mode.name.value}") as told:
+        dataset = open_dataset(
+            config.mode.name,
+            prepared.maker,
+            key=store_key(prepared.maker, frontend),
+            about=about,
+            options=build.store_options(config, prepared.machine, prepared.plan),
+            progress=told,
+            say=console.print,
+        )
+    return make_loader(
+        dataset,
+        prepared.plan,
+        device=prepared.device,
+        timeout_s=config.loader.timeout_s,
+        say=console.print,
+    )
+
+
+@contextlib.contextmanager
+def progress_bar(console: Console, title: str) -> Iterator[Callable[[int, int], None]]:
+    """Give a function that shows (done, total) as a bar, where the console can."""
+    bar = Progress(
+        TextColumn(title),
+        BarColumn(bar_width=28),
+        MofNCompleteColumn(),
+        _Rate(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+    with bar:
+        task = bar.add_task("", total=None)
+
+        def told(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        yield told
+
+
+class _Rate(ProgressColumn):
+    """Items per second, once it is known."""
+
+    def render(self, task: Bar) -> Text:
+        return Text(f"{task.speed:.0f}/s" if task.speed else "")

@@ -1,0 +1,58 @@
+"""Tells the tracker of folds and epochs: a child run per fold, figures per epoch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+from chirpid.engine.rule import FoldOutcome, Part
+from chirpid.loading.monitor import EpochMonitor
+from chirpid.reports.plots import loader_timeline
+from chirpid.tracking import Tracker
+
+
+class TrackedObserver:
+    """Logs to child runs of `parent`. Plots of a fold go to `folder`/folds/<fold>."""
+
+    def __init__(self, tracker: Tracker, parent: str, folder: Path) -> None:
+        self.tracker, self.parent, self.folder = tracker, parent, folder
+        self.runs: dict[int, str] = {}
+
+    def fold_starts(self, part: Part, num_epochs: int) -> None:
+        tags = {"chirpid.kind": "fold", "chirpid.fold": str(part.fold)}
+        run = self.tracker.start_run(f"fold {part.fold}", parent=self.parent, tags=tags)
+        self.runs[part.fold] = run
+        self.tracker.log_params(
+            run,
+            {
+                "fold": part.fold,
+                "train_segments": len(part.train_ids),
+                "valid_segments": len(part.valid_ids),
+            },
+        )
+
+    def epoch_starts(self, fold: int, epoch: int, num_batches: int) -> None:
+        pass
+
+    def batch_done(self, fold: int, done: int, loss: float, monitor: EpochMonitor) -> None:
+        pass
+
+    def epoch_done(self, fold: int, epoch: int, figures: Mapping[str, float]) -> None:
+        finite = {k: v for k, v in figures.items() if math.isfinite(v) and k != "epoch"}
+        self.tracker.log_metrics(self.runs[fold], finite, step=epoch)
+
+    def fold_done(self, outcome: FoldOutcome) -> None:
+        run = self.runs.get(outcome.fold)
+        if run is None:  # done by an earlier attempt: make sure that the server has all of it
+            run = self.tracker.start_run(f"fold {outcome.fold}", parent=self.parent)
+        finite = {k: v for k, v in outcome.metrics.items() if math.isfinite(v)}
+        self.tracker.log_metrics(run, finite, step=outcome.best_epoch)
+        if len(outcome.timeline):
+            path = self.folder / "folds" / str(outcome.fold) / "loader_timeline.png"
+            loader_timeline(outcome.timeline, path, title=f"Loader, fold {outcome.fold}")
+            self.tracker.log_file(run, path, folder="plots")
+        self.tracker.end_run(run, "FINISHED")
+
+    def say(self, line: str) -> None:
+        pass
