@@ -1,8 +1,9 @@
 """Read windows of recordings, the same samples whatever was read before.
 
-Where a codec's seek is exact (linear codings, FLAC) the reader seeks. Ogg Vorbis is exact only for
-the first seek of a fresh decoder, outside the last pages, so that it is opened anew for a jump.
-MP3, Opus and the rest are decoded from the start. Mixdown: see `chirpid.audio.mono`.
+Where a codec's seek is exact (linear codings, FLAC) the reader seeks. libsndfile 1.2.2 lands wrong
+in Ogg Vorbis after short seeks forward and in the last page: short gaps are decoded through, a jump
+starts from a fresh decoder and keeps out of the last pages. MP3, Opus and the rest are decoded from
+the start. Mixdown: see `chirpid.audio.mono`.
 """
 
 from __future__ import annotations
@@ -141,7 +142,8 @@ class Decoder:
         elif self.info.subtype == "VORBIS":
             jump = min(frame, self._vorbis_limit())
             if frame < self._position or jump - self._position > JUMP_FRAMES:
-                self._restart()
+                if self._position:
+                    self._restart()
                 self._seek(jump)
         if frame < self._position:
             self._restart()
@@ -157,10 +159,9 @@ class Decoder:
             self._restart()
 
     def _restart(self) -> None:
-        if self._position or self._file.closed:
-            self._file.close()
-            self._file = open_recording(self.path)
-            self._position = 0
+        self._file.close()
+        self._file = open_recording(self.path)
+        self._position = 0
 
     def _vorbis_limit(self) -> int:
         if self._safe_frame is None:

@@ -109,6 +109,17 @@ def test_windows_do_not_depend_on_what_was_read_before(
             assert np.array_equal(decoder.window(start, num_frames), window)
 
 
+def test_jumps_in_vorbis_are_exact(tmp_path: Path) -> None:
+    path = write(tmp_path / "long.ogg", song(60 * RATE_HZ))
+    reference = whole(path)
+    starts = np.random.default_rng(0).integers(0, len(reference) - 1000, 150).tolist()
+    with Decoder(path) as decoder:
+        wrong = [
+            s for s in starts if not np.array_equal(decoder.window(s, 900), reference[s : s + 900])
+        ]
+    assert wrong == []
+
+
 def test_a_caller_may_change_a_window_without_changing_the_next(
     recordings: dict[str, Path],
 ) -> None:
