@@ -1,0 +1,179 @@
+"""One result: every mode, backend, worker count, prefetch and resume point gives the same bits."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from chirpid.data.order import batches_of, epoch_order
+from chirpid.loading.backends.device import DeviceBackend
+from chirpid.loading.backends.inline import InlineBackend
+from chirpid.loading.backends.processes import ProcessesBackend
+from chirpid.loading.backends.threads import ThreadsBackend
+from chirpid.types import Keep, Mode, Order, StartMethod, StoreDtype
+from tests.sounds import write_set
+from tests.workbench import dataset_of, maker_of, segments_of
+
+KINDS = [
+    (Keep.spectrogram, StoreDtype.float16),
+    (Keep.spectrogram, StoreDtype.float32),
+    (Keep.waveform, StoreDtype.int16),
+    (Keep.waveform, StoreDtype.float32),
+]
+
+
+@pytest.fixture(scope="module")
+def datasets(tmp_path_factory: pytest.TempPathFactory) -> dict:
+    folder = tmp_path_factory.mktemp("one-result")
+    segments = segments_of(write_set(folder / "set"))
+    return {
+        (mode, keep, dtype): dataset_of(
+            mode, maker_of(segments, keep=keep, dtype=dtype), folder / "cache", window_segments=14
+        )
+        for mode, (keep, dtype) in itertools.product(Mode, KINDS)
+    }
+
+
+def backend_of(name: str, dataset, workers: int, prefetch: int):  # noqa: ANN001, ANN201
+    if name == "inline":
+        return InlineBackend(dataset)
+    if name == "threads":
+        return ThreadsBackend(dataset, num_workers=workers, prefetch=prefetch)
+    return ProcessesBackend(
+        dataset, num_workers=workers, prefetch=prefetch, start_method=StartMethod.fork
+    )
+
+
+def collect(backend, batches) -> list[tuple[list[int], torch.Tensor]]:  # noqa: ANN001
+    return [(batch.ids.tolist(), batch.inputs.clone()) for batch in backend.run(batches)]
+
+
+def same(a: list, b: list) -> bool:
+    return len(a) == len(b) and all(
+        ids == other_ids and torch.equal(rows, other)
+        for (ids, rows), (other_ids, other) in zip(a, b, strict=True)
+    )
+
+
+@settings(
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    kind=st.sampled_from(KINDS),
+    mode=st.sampled_from(list(Mode)),
+    backend=st.sampled_from(["inline", "threads"]),
+    workers=st.integers(1, 3),
+    prefetch=st.integers(1, 3),
+    batch_size=st.integers(1, 9),
+    start=st.integers(0, 5),
+    seed=st.integers(0, 2**63),
+    epoch=st.integers(0, 1000),
+)
+def test_every_path_delivers_the_same_bits(
+    datasets, kind, mode, backend, workers, prefetch, batch_size, start, seed, epoch
+) -> None:  # noqa: ANN001
+    reference, dataset = datasets[(Mode.lazy, *kind)], datasets[(mode, *kind)]
+    keys = reference.maker.segments.key_N
+    ids = np.flatnonzero(np.arange(len(keys)) % 3 != 0)
+    order = epoch_order(
+        ids, keys, order=Order.windowed, seed=seed, epoch=epoch, block_segments=7,
+        window_segments=14,
+    )  # fmt: skip
+    batches = batches_of(order, batch_size)
+    expected = collect(InlineBackend(reference), batches)[start:]
+    other = backend_of(backend, dataset, workers, prefetch)
+    try:
+        assert same(collect(other, batches[start:]), expected)
+    finally:
+        other.close()
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+def test_worker_processes_deliver_the_same_bits_over_passes(datasets, mode) -> None:  # noqa: ANN001
+    dataset = datasets[(mode, *KINDS[0])]
+    batches = batches_of(np.arange(len(dataset)), 4)
+    expected = collect(InlineBackend(dataset), batches)
+    backend = backend_of("processes", dataset, 2, 2)
+    try:
+        for part in (batches, batches[3:], batches[::-1]):
+            wanted = [expected[[list(b) for b in batches].index(list(ids))] for ids in part]
+            assert same(collect(backend, part), wanted)
+    finally:
+        backend.close()
+
+
+@pytest.mark.parametrize("method", [StartMethod.forkserver, StartMethod.spawn])
+def test_processes_that_are_not_forked_deliver_the_same_bits(datasets, method) -> None:  # noqa: ANN001
+    dataset = datasets[(Mode.cached, *KINDS[0])]
+    batches = batches_of(np.arange(len(dataset)), 8)
+    backend = ProcessesBackend(dataset, num_workers=1, prefetch=2, start_method=method)
+    try:
+        assert same(collect(backend, batches), collect(InlineBackend(dataset), batches))
+    finally:
+        backend.close()
+
+
+def test_the_device_backend_delivers_the_same_bits(datasets) -> None:  # noqa: ANN001
+    for kind in KINDS:
+        dataset = datasets[(Mode.eager, *kind)]
+        batches = batches_of(np.arange(len(dataset)), 5)
+        device = DeviceBackend(dataset, torch.device("cpu"))
+        assert same(collect(device, batches), collect(InlineBackend(dataset), batches))
+
+
+def test_a_batch_stays_valid_until_the_next_but_one(datasets) -> None:  # noqa: ANN001
+    dataset = datasets[(Mode.eager, *KINDS[0])]
+    batches = batches_of(np.arange(len(dataset)), 4)
+    expected = collect(InlineBackend(dataset), batches)
+    for name in ("inline", "threads"):
+        backend = backend_of(name, dataset, 2, 2)
+        before = None
+        for number, batch in enumerate(backend.run(batches)):
+            if before is not None:
+                assert torch.equal(before.inputs, expected[number - 1][1]), name
+            before = batch
+        backend.close()
+
+
+def test_an_abandoned_pass_does_not_disturb_the_next(datasets) -> None:  # noqa: ANN001
+    dataset = datasets[(Mode.lazy, *KINDS[0])]
+    batches = batches_of(np.arange(len(dataset)), 3)
+    expected = collect(InlineBackend(dataset), batches)
+    for name in ("inline", "threads", "processes"):
+        backend = backend_of(name, dataset, 2, 2)
+        try:
+            for _ in range(3):
+                passing = backend.run(batches)
+                next(passing)
+                passing.close()
+            assert same(collect(backend, batches), expected), name
+        finally:
+            backend.close()
+
+
+def test_streaming_keeps_no_more_shards_than_its_window_spans(datasets) -> None:  # noqa: ANN001
+    dataset = datasets[(Mode.streaming, *KINDS[0])]
+    keys = datasets[(Mode.lazy, *KINDS[0])].maker.segments.key_N
+    dataset.shards_read = 0
+    dataset._shards.clear()
+    order = epoch_order(
+        np.arange(len(keys)), keys, order=Order.windowed, seed=1, epoch=2, block_segments=7,
+        window_segments=14,
+    )  # fmt: skip
+    for ids in batches_of(order, 2):
+        dataset.fetch(ids)
+        assert len(dataset._shards) <= 3
+    assert dataset.shards_read == -(-len(keys) // 7), "each shard is read once an epoch"
+
+
+def test_a_plain_torch_dataloader_gets_the_same_rows(datasets, tmp_path: Path) -> None:  # noqa: ANN001
+    dataset = datasets[(Mode.cached, *KINDS[0])]
+    loader = torch.utils.data.DataLoader(dataset, batch_size=4)
+    rows = torch.cat(list(loader))
+    assert torch.equal(rows, dataset.fetch(np.arange(len(dataset)))[0])

@@ -1,0 +1,51 @@
+"""Objects of the library on a small set, without config: what most tests start from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+from chirpid.audio.frontend import FrontEnd
+from chirpid.audio.segment import SegmentRule
+from chirpid.data.check import check_recordings
+from chirpid.data.modes import StoreOptions, open_dataset, store_key
+from chirpid.data.rows import RowMaker
+from chirpid.data.segments import SegmentTable, make_segments
+from chirpid.data.sources import load_manifest
+from chirpid.types import Keep, Mode, StoreDtype
+
+FRONTEND = {
+    "kind": "logmel", "sample_rate_hz": 16000, "fft_samples": 512, "hop_samples": 256,
+    "num_mels": 24, "fmin_hz": 50.0, "fmax_hz": 8000.0,
+}  # fmt: skip
+
+
+def segments_of(folder: Path, *, duration_s: float = 1.0) -> SegmentTable:
+    """Return the segments of a folder that `sounds.write_set` wrote."""
+    manifest = load_manifest("csv", name="test", root=folder, table="metadata.csv")
+    checked = check_recordings(manifest, num_workers=1)
+    rule = SegmentRule(duration_s=duration_s, min_tail_s=0.2)
+    return make_segments(checked.manifest, checked.levels, rule)[0]
+
+
+def maker_of(
+    segments: SegmentTable,
+    *,
+    keep: Keep = Keep.spectrogram,
+    dtype: StoreDtype = StoreDtype.float16,
+    **frontend: object,
+) -> RowMaker:
+    """Return the row maker with the small front end."""
+    return RowMaker(segments, FrontEnd(**{**FRONTEND, **frontend}), keep=keep, dtype=dtype)
+
+
+def dataset_of(mode: Mode, maker: RowMaker, cache: Path, **options: object):  # noqa: ANN201
+    """Return the dataset in a mode, its store below `cache`."""
+    settings = {
+        "cache_root": cache, "cache_bytes": 2**30, "ram_bytes": 2**30, "num_threads": 2,
+        "shard_segments": 7, "window_segments": 1000, **options,
+    }  # fmt: skip
+    return open_dataset(
+        mode, maker, key=store_key(maker, dict(FRONTEND)), about={},
+        options=StoreOptions(**settings),
+    )  # fmt: skip
