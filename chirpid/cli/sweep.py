@@ -35,7 +35,7 @@ class Outcome:
 
     overrides: tuple[str, ...]
     metric: float | None
-    error: str | None
+    error: ChirpError | None
     seconds: float
 
 
@@ -46,6 +46,8 @@ class Job:
     sweep_id: str
     num_jobs: int | None
     config_dir: Path | None
+    in_process: bool
+    """Outcomes reach us directly, and a failed job need not stop the sweep by an exception."""
     outcomes: list[Outcome] = field(default_factory=list)
     """Filled where jobs run in this process; others report through Hydra's return values."""
 
@@ -63,8 +65,11 @@ class Job:
             # Hydra goes on with the next job after any Exception; Ctrl-C means all of them.
             raise KeyboardInterrupt(str(interrupt)) from interrupt
         except ChirpError as error:
-            self.outcomes.append(Outcome(overrides, None, error.line(), time.monotonic() - start))
-            raise
+            if not self.in_process:
+                raise
+            print(error.line(), flush=True)
+            self.outcomes.append(Outcome(overrides, None, error, time.monotonic() - start))
+            return None
         self.outcomes.append(Outcome(overrides, metric, None, time.monotonic() - start))
         return metric
 
@@ -82,13 +87,17 @@ def run_sweep(overrides: Sequence[str], *, config_dir: Path | None = None) -> in
     for job in (jobs or [])[:MAX_CHECKED_JOBS]:
         _check_job(job, config_dir)
     sweep_id = f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{secrets.token_hex(2)}"
-    task = Job(sweep_id, len(jobs) if jobs is not None else None, config_dir)
+    num_jobs = None if jobs is None else len(jobs)
+    task = Job(sweep_id, num_jobs, config_dir, jobs is not None and _runs_here(composed))
     try:
         returned = _multirun(task, [*given, *_hydra_overrides(composed, given, sweep_id)])
         if not task.outcomes:
             task.outcomes.extend(_outcomes_of(returned))
     finally:
         print_outcomes(task.outcomes, str(composed.settings.get("metric", "metric")))
+    for outcome in task.outcomes:
+        if outcome.error is not None:
+            raise outcome.error
     return 0
 
 
@@ -124,8 +133,9 @@ def print_outcomes(outcomes: Sequence[Outcome], metric: str) -> None:
     table.add_column("seconds", justify="right")
     for number, one in enumerate(outcomes, start=1):
         settings = " ".join(text for text in one.overrides if text not in shared)
-        result = one.error or ("" if one.metric is None else f"{one.metric:.4f}")
-        table.add_row(str(number), escape(settings), escape(result), f"{one.seconds:.1f}")
+        result = "" if one.metric is None else f"{one.metric:.4f}"
+        result = "failed" if one.error is not None else result
+        table.add_row(str(number), escape(settings), result, f"{one.seconds:.1f}")
     Console().print(table)
 
 
@@ -134,6 +144,10 @@ def _check_job(job: Sequence[str], config_dir: Path | None) -> None:
         compose(job, config_dir=config_dir)
     except ConfigError as error:
         raise ConfigError(f"job {' '.join(job)}: {error}") from error
+
+
+def _runs_here(composed: Composed) -> bool:
+    return str(OmegaConf.select(composed.hydra, "launcher._target_")).endswith(".BasicLauncher")
 
 
 def _hydra_overrides(composed: Composed, given: Sequence[str], sweep_id: str) -> list[str]:
