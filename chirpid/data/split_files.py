@@ -69,7 +69,8 @@ def read_splits(path: Path) -> tuple[pd.DataFrame, Folds]:
     except (OSError, ValueError, KeyError) as error:
         raise DataError(f"{path} cannot be read as splits: {error}.") from error
     if tuple(table.columns) != COLUMNS:
-        raise DataError(f"{path} has columns {', '.join(table)}, not {', '.join(COLUMNS)}.")
+        found = ", ".join(map(str, table.columns))
+        raise DataError(f"{path} has columns {found}, not {', '.join(COLUMNS)}.")
     if not len(table) or (table["segment_id"] != np.arange(len(table))).any():
         raise DataError(f"{path} is not whole: segment_id must count from 0 without a gap.")
     fold_N = table["fold"].to_numpy()
