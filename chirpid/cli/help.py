@@ -63,10 +63,18 @@ def group_help(section: str) -> str:
             )
             if meaning := docs(setting.owner)[key.rsplit(".", 1)[-1]]:
                 lines.append(f"      {meaning}")
-    options = _options(conf_dir() / section)
-    if options:
-        lines += ["", f"options of {section}:", *(f"  {section}={name}" for name in options)]
+    told = options_told(section)
+    if told:
+        width = max(map(len, told))
+        options = [f"  {section}={name:<{width}}  {meaning}" for name, meaning in told.items()]
+        lines += ["", f"options of {section}:", *options]
     return "\n".join(lines)
+
+
+def options_told(group: str) -> dict[str, str]:
+    """Return the options of a group, each with the comment that its file opens with."""
+    folder = conf_dir() / group
+    return {name: _first_comment(folder / f"{name}.yaml") for name in _options(folder)}
 
 
 def show(value: object) -> str:
@@ -75,7 +83,7 @@ def show(value: object) -> str:
         return "null"
     if isinstance(value, bool):
         return str(value).lower()
-    return str(value)
+    return str(value) or "''"
 
 
 def _groups(folder: Path) -> str:
@@ -87,6 +95,12 @@ def _groups(folder: Path) -> str:
         options = [f"{one}*" if one == taken.get(name) else one for one in _options(folder / name)]
         lines.append(f"  {name:<{width}}  {' '.join(options)}\n")
     return "".join(lines)
+
+
+def _first_comment(path: Path) -> str:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    comments = (line[1:].strip() for line in lines if line.startswith("#"))
+    return next((comment for comment in comments if not comment.startswith("@")), "")
 
 
 def _options(folder: Path) -> list[str]:
