@@ -87,7 +87,7 @@ def check_recordings(
     troubles = (store.trouble,) if store is not None and store.trouble else ()
     scans, found = _judge(manifest, [results[row] for row in range(len(paths))], min_s)
     problems = [*_look_at_problems(manifest, KINDS[kind], min_s), *found]
-    stop_if_bad(problems, len(manifest) + len(manifest.problems), on_bad, report_path)
+    stop_if_bad(problems, len(manifest) + len(manifest.problems), OnBad(on_bad), report_path)
     noted = manifest.with_(notes=(*manifest.notes, *troubles))
     checked = _fill_in(refuse_or_note(noted, list(scans), problems, report_path), scans)
     described = describe(checked, list(scans.values()), kind)

@@ -64,6 +64,8 @@ class Finder:
             return relative, "is a folder, not a file"
         names = self._names_in(place.parent)
         form = unicodedata.normalize("NFC", place.name)
+        if place.is_symlink():
+            return relative, "is a link that leads nowhere"
         if form in names:  # macOS keeps names decomposed, tables hold them composed
             return (Path(relative).parent / names[form]).as_posix(), None
         for known in names.values():

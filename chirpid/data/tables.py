@@ -222,7 +222,10 @@ def _evaluate(typed: pd.DataFrame, query: str, table: Table) -> pd.Series[bool]:
             "Write it like \"core == 1 and quality in ['A', 'B']\"."
         ) from error
     if not isinstance(mask, pd.Series) or mask.dtype != bool:
-        raise ConfigError(f"dataset.filter={query!r} is not a yes-or-no question about each row.")
+        raise ConfigError(
+            f"dataset.filter={query!r} is no yes-or-no question about each row; "
+            "compare with ==, in or <."
+        )
     return mask
 
 

@@ -64,7 +64,7 @@ def load_manifest(
         "audio_dir": audio_dir,
         "filter": filter,
         "limit": limit,
-        "group_missing": group_missing,
+        "group_missing": OnBad(group_missing),
     }
     if kind == "custom":
         from chirpid.data.sources.custom import load_custom
