@@ -107,7 +107,7 @@ def test_skipping_the_bad_ones_keeps_all_that_can_be_heard(as_folder: Path) -> N
         assert np.isfinite(window).all()
         assert (np.abs(window).max() > 0.01) == ("silence" not in path.name), path.name
         if path.name == "pcm_u8.wav":
-            assert abs(window.mean()) < 1e-3
+            assert abs(window.mean()) < 0.5 / 128  # half a step of 8 bits
 
 
 @pytest.mark.parametrize("name", LOADED)
