@@ -136,7 +136,8 @@ def _glide(path_hz: tuple[float, ...], num: int) -> Wave:
     share = place - before
     share = share * share * (3.0 - 2.0 * share)
     octaves = np.log2(path_hz)
-    return np.exp2(octaves[before] + share * (octaves[before + 1] - octaves[before]))
+    glide = octaves[before] + share * (octaves[before + 1] - octaves[before])
+    return np.asarray(np.exp2(glide), dtype=np.float64)
 
 
 def _envelope(num: int, sample_rate_hz: int) -> Wave:
