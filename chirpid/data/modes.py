@@ -17,7 +17,7 @@ from chirpid.data.datasets import (
 )
 from chirpid.data.rows import RowMaker
 from chirpid.errors import BudgetError
-from chirpid.storage.caches import cache_folder, hold, make_room
+from chirpid.storage.caches import cache_folder, reserve
 from chirpid.storage.parallel import Progress
 from chirpid.storage.rowstore import RowLayout, build
 from chirpid.storage.shards import write_shards
@@ -53,6 +53,7 @@ def store_key(maker: RowMaker, frontend_settings: dict[str, object]) -> str:
         "version": ROW_VERSION,
         "spec": asdict(maker.spec),
         "rate": maker.frontend.sample_rate_hz,
+        "samples": maker.num_samples,
         "frontend": frontend_settings,
     }
     digest.update(json.dumps(settings, sort_keys=True, default=str).encode())
@@ -93,16 +94,25 @@ def open_dataset(
         dtype=maker.spec.dtype.value,
         chunk_rows=rows,
     )
-    kind = "shards" if mode is Mode.streaming else "rows"
-    name = f"{key}-{rows}" if mode is Mode.streaming else key
-    folder = cache_folder(options.cache_root, kind, name)
-    for entry in make_room(options.cache_root, layout.num_bytes, options.cache_bytes, keep=folder):
-        if say:
-            say(f"removed the least recently used cache {entry.path.name}, "
-                f"{entry.num_bytes / GIB:.2f} GiB, to keep mode.cache_gib")  # fmt: skip
-    use = hold(folder)  # From before the build: a cache in the making is not to be evicted.
-    write = write_shards if mode is Mode.streaming else build
+    kept = 0
+    if mode is Mode.streaming:
+        kept = min(-(-options.window_segments // rows) + 1, layout.num_chunks)
+        _check_stream(kept, layout, options.ram_bytes)
+    folder = store_folder(options.cache_root, mode, key, rows)
+    # Held from before the build: a cache in the making is not to be evicted.
+    use, removed = reserve(
+        options.cache_root,
+        folder,
+        need_bytes=layout.num_bytes,
+        budget_bytes=options.cache_bytes,
+        about=about,
+    )
     try:
+        for entry in removed:
+            if say:
+                say(f"removed the least recently used cache {entry.path.name}, "
+                    f"{entry.num_bytes / GIB:.2f} GiB, to keep mode.cache_gib")  # fmt: skip
+        write = write_shards if mode is Mode.streaming else build
         write(
             folder,
             layout,
@@ -114,12 +124,16 @@ def open_dataset(
         )
         if mode is Mode.cached:
             return CachedDataset(maker.spec, folder, layout)
-        window_shards = -(-options.window_segments // rows) + 1
-        kept = min(window_shards, layout.num_chunks)
-        _check_stream(kept, layout, options.ram_bytes)
         return StreamingDataset(maker.spec, folder, layout, kept)
     finally:
         use.close()
+
+
+def store_folder(root: Path, mode: Mode, key: str, rows: int) -> Path:
+    """Return the folder of a store; shards of another length are another store."""
+    if mode is Mode.streaming:
+        return cache_folder(root, "shards", f"{key}-{rows}")
+    return cache_folder(root, "rows", key)
 
 
 def _check_ram(maker: RowMaker, budget: int) -> None:

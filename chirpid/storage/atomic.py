@@ -26,11 +26,13 @@ def sync_folder(folder: Path) -> None:
     """Make a rename in `folder` survive a power cut, where the system can."""
     if os.name == "nt":
         return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    # Some network file systems refuse this for folders; the rename itself has been done.
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 @contextlib.contextmanager
@@ -52,6 +54,13 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     except OSError as error:
         raise storage_error(error, path) from error
     finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files of writers that were killed. Nobody may be writing in `folder`."""
+    for temporary in folder.glob(".*.tmp"):
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import secrets
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from chirpid.errors import BudgetError
-from chirpid.storage.locks import FileLock
+from chirpid.storage.atomic import storage_error, write_text
+from chirpid.storage.locks import FileLock, exclusive
 
-KINDS = ("rows", "shards")
+KINDS = {"rows": "meta.json", "shards": "index.json"}
+"""Kinds of caches, and the file that only a whole one has."""
+GIB = 2**30
+_REMOVED = ".removed-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +27,18 @@ class CacheEntry:
     path: Path
     kind: str
     num_bytes: int
+    """Bytes on the disk."""
     last_used: float
     """Seconds since the epoch."""
     complete: bool
     about: dict[str, object]
+    planned_bytes: int = 0
+    """Bytes that it will have once it is whole."""
+
+    @property
+    def claimed_bytes(self) -> int:
+        """What counts against the budget: a cache in the making counts as whole."""
+        return self.num_bytes if self.complete else max(self.num_bytes, self.planned_bytes)
 
 
 def cache_folder(root: Path, kind: str, key: str) -> Path:
@@ -36,52 +50,114 @@ def hold(folder: Path) -> FileLock:
     """Mark a cache as used now and keep it from being removed until the lock is closed."""
     lock = FileLock(folder / "use.lock")
     lock.acquire(shared=True)
-    os.utime(folder / "use.lock")
+    lock.touch()
     return lock
+
+
+def reserve(
+    root: Path,
+    folder: Path,
+    *,
+    need_bytes: int,
+    budget_bytes: int,
+    about: dict[str, object],
+) -> tuple[FileLock, list[CacheEntry]]:
+    """Make room for the cache `folder` and hold it; return the lock and what was removed for it.
+
+    Two processes that do so at once do not spend the same bytes twice.
+
+    Raises:
+        BudgetError: as `make_room`.
+        StorageError: the folder cannot be written.
+    """
+    with exclusive(root / "room.lock"):
+        removed = make_room(root, need_bytes, budget_bytes, keep=folder)
+        lock = hold(folder)
+        try:
+            if not (folder / "plan.json").exists():
+                plan = {"num_bytes": need_bytes, "about": about}
+                write_text(folder / "plan.json", json.dumps(plan, indent=1))
+        except BaseException:
+            lock.close()
+            raise
+        return lock, removed
 
 
 def list_caches(root: Path) -> list[CacheEntry]:
     """Return all caches, the least recently used first."""
-    entries = [
-        _entry(folder, kind)
-        for kind in KINDS
-        for folder in sorted((root / kind).glob("*"))
-        if folder.is_dir()
-    ]
+    entries = []
+    for kind in KINDS:
+        for folder in sorted((root / kind).glob("*")):
+            # Another process may be removing it right now.
+            with contextlib.suppress(FileNotFoundError):
+                if folder.is_dir() and not folder.name.startswith(_REMOVED):
+                    entries.append(_entry(folder, kind))
     return sorted(entries, key=lambda e: e.last_used)
 
 
 def _entry(folder: Path, kind: str) -> CacheEntry:
-    meta = folder / ("meta.json" if kind == "rows" else "index.json")
-    about: dict[str, object] = {}
-    if meta.exists():
-        about = json.loads(meta.read_text()).get("about", {})
-    stats = [f.stat() for f in folder.iterdir() if f.is_file()]
+    whole, plan = _read_json(folder / KINDS[kind]), _read_json(folder / "plan.json")
+    about, planned = (whole or plan or {}).get("about"), (plan or {}).get("num_bytes")
     used = folder / "use.lock"
     return CacheEntry(
         path=folder,
         kind=kind,
-        num_bytes=sum(s.st_blocks * 512 for s in stats),
-        last_used=used.stat().st_mtime if used.exists() else folder.stat().st_mtime,
-        complete=meta.exists(),
-        about=about,
+        num_bytes=_disk_bytes(folder),
+        last_used=(used if used.exists() else folder).stat().st_mtime,
+        complete=whole is not None,
+        about=about if isinstance(about, dict) else {},
+        planned_bytes=planned if isinstance(planned, int) else 0,
     )
 
 
+def _disk_bytes(folder: Path) -> int:
+    """Return the bytes that the files of a folder take, 0 if there is none."""
+    total = 0
+    for file in folder.glob("*"):
+        with contextlib.suppress(FileNotFoundError):  # a temporary file that got its name
+            total += file.stat().st_blocks * 512
+    return total
+
+
+def _read_json(path: Path) -> dict[str, object] | None:
+    """Return what a file holds; None if it is missing or no table."""
+    try:
+        found = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
 def remove(entry: CacheEntry) -> bool:
-    """Remove a cache unless a process uses or builds it; return whether it is gone."""
+    """Remove a cache unless a process uses or builds it; return whether it is gone.
+
+    Raises:
+        StorageError: it is not allowed.
+    """
+    if not entry.path.exists():
+        return True
     locks = [FileLock(entry.path / name) for name in ("use.lock", "build.lock")]
     try:
         if not all(lock.acquire(wait=False) for lock in locks):
             return False
-        # Not whole from here on, so that a kill half-way leaves nothing that looks whole.
-        for name in ("meta.json", "index.json"):
-            (entry.path / name).unlink(missing_ok=True)
-        shutil.rmtree(entry.path)
+        # Under another name at once: a kill half-way leaves nothing that looks like a cache, and
+        # who opens the lock meanwhile finds that it is no longer the one in place.
+        trash = entry.path.with_name(f"{_REMOVED}{entry.path.name}-{secrets.token_hex(4)}")
+        os.replace(entry.path, trash)
+    except OSError as error:
+        raise storage_error(error, entry.path) from error
     finally:
         for lock in locks:
             lock.close()
+    shutil.rmtree(trash, ignore_errors=True)
     return True
+
+
+def sweep(root: Path) -> None:
+    """Remove what removals that were killed have left behind."""
+    for kind in KINDS:
+        for trash in (root / kind).glob(f"{_REMOVED}*"):
+            shutil.rmtree(trash, ignore_errors=True)
 
 
 def make_room(root: Path, need_bytes: int, budget_bytes: int, *, keep: Path) -> list[CacheEntry]:
@@ -90,32 +166,38 @@ def make_room(root: Path, need_bytes: int, budget_bytes: int, *, keep: Path) -> 
     Raises:
         BudgetError: they cannot fit into the budget or onto the disk.
     """
-    gib = 2**30
     if need_bytes > budget_bytes:
         raise BudgetError(
-            f"The cache needs {need_bytes / gib:.2f} GiB, mode.cache_gib allows "
-            f"{budget_bytes / gib:.2f} GiB. Raise mode.cache_gib, or use mode=lazy."
+            f"The cache needs {need_bytes / GIB:.2f} GiB, mode.cache_gib allows "
+            f"{budget_bytes / GIB:.2f} GiB. Raise mode.cache_gib, or use mode=lazy."
         )
+    sweep(root)
     removed = []
     others = [e for e in list_caches(root) if e.path != keep]
-    used = sum(e.num_bytes for e in others)
+    used = sum(e.claimed_bytes for e in others)
     for entry in others:
         if used + need_bytes <= budget_bytes:
             break
         if remove(entry):
             removed.append(entry)
-            used -= entry.num_bytes
+            used -= entry.claimed_bytes
     if used + need_bytes > budget_bytes:
         raise BudgetError(
-            f"The cache needs {need_bytes / gib:.2f} GiB beside {used / gib:.2f} GiB of caches in "
-            f"use; mode.cache_gib allows {budget_bytes / gib:.2f} GiB. Raise it, or use mode=lazy."
+            f"The cache needs {need_bytes / GIB:.2f} GiB beside {used / GIB:.2f} GiB of caches in "
+            f"use; mode.cache_gib allows {budget_bytes / GIB:.2f} GiB. Raise it, or use mode=lazy."
         )
-    root.mkdir(parents=True, exist_ok=True)
-    present = sum(f.stat().st_blocks * 512 for f in keep.glob("*.bin")) if keep.exists() else 0
-    free = shutil.disk_usage(root).free
-    if need_bytes - present > free:
-        raise BudgetError(
-            f"The cache needs {need_bytes / gib:.2f} GiB, the disk of {root} has "
-            f"{free / gib:.2f} GiB free. Set paths.cache to another disk, or use mode=lazy."
-        )
+    _check_disk(root, need_bytes, keep)
     return removed
+
+
+def _check_disk(root: Path, need_bytes: int, keep: Path) -> None:
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(root).free
+    except OSError as error:
+        raise storage_error(error, root) from error
+    if need_bytes - _disk_bytes(keep) > free:
+        raise BudgetError(
+            f"The cache needs {need_bytes / GIB:.2f} GiB, the disk of {root} has "
+            f"{free / GIB:.2f} GiB free. Set paths.cache to another disk, or use mode=lazy."
+        )

@@ -1,12 +1,14 @@
 """Rows of equal size in one file that any number of processes map, built in chunks.
 
-A folder holds `rows.bin`, `chunks.bin` (8 bytes a chunk: mark and CRC-32, written after the
-chunk's rows are on the disk) and, once whole, `meta.json`. A build that is killed goes on where it
-stopped; a second builder waits for the first and finds the work done.
+A folder holds `layout.json`, `rows.bin`, `chunks.bin` (8 bytes a chunk: mark and CRC-32, written
+after the chunk's rows are on the disk) and, once whole, `meta.json`. A build that is killed goes on
+where it stopped; a second builder waits for the first and finds the work done.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
 import struct
@@ -14,19 +16,22 @@ import zlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from chirpid.errors import StorageError
-from chirpid.storage.atomic import storage_error, write_text
+from chirpid.storage.atomic import remove_leftovers, storage_error, write_text
 from chirpid.storage.locks import exclusive
 from chirpid.storage.parallel import Progress, for_each
 
 VERSION = 1
 _MARK = struct.Struct("<4sI")
 _DONE = b"done"
+_sync_data = getattr(os, "fdatasync", os.fsync)  # macOS has only the latter
+_NOT_SUPPORTED = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
 
 MakeRows = Callable[[int, int, Tensor], None]
 """Called with (first row, end row, kept rows [n, *shape] to fill)."""
@@ -72,10 +77,38 @@ def is_complete(folder: Path, layout: RowLayout) -> bool:
     try:
         meta = json.loads((folder / "meta.json").read_text())
         size = (folder / "rows.bin").stat().st_size
-    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
+    except (OSError, ValueError):
         return False
+    return _is_of(meta, layout) and size == layout.num_bytes
+
+
+def _is_of(found: object, layout: RowLayout) -> bool:
     wanted = json.loads(json.dumps(asdict(layout)))
-    return bool(meta.get("layout") == wanted and size == layout.num_bytes)
+    return isinstance(found, dict) and found.get("layout") == wanted
+
+
+def start_anew_unless(
+    folder: Path, layout: RowLayout, *, patterns: tuple[str, ...], whole: str
+) -> None:
+    """Drop what `folder` holds of another layout; its chunks would pass for those of this one.
+
+    Args:
+        patterns: the files that hold rows.
+        whole: the file that only a whole store has.
+    """
+    plan = folder / "layout.json"
+    try:
+        same = _is_of(json.loads(plan.read_text()), layout)
+    except (OSError, ValueError):
+        same = False
+    if same:
+        return
+    (folder / whole).unlink(missing_ok=True)
+    for pattern in patterns:
+        for file in folder.glob(pattern):
+            # Removed, not emptied: a process may still have the old rows mapped.
+            file.unlink(missing_ok=True)
+    write_text(plan, json.dumps({"layout": asdict(layout)}, indent=1))
 
 
 def build(
@@ -106,6 +139,8 @@ def build(
     try:
         with exclusive(folder / "build.lock", on_wait=waiting):
             if not is_complete(folder, layout):
+                start_anew_unless(folder, layout, patterns=("*.bin",), whole="meta.json")
+                remove_leftovers(folder)
                 _build_locked(folder, layout, make, num_threads, progress)
                 meta = {"layout": asdict(layout), "about": about}
                 write_text(folder / "meta.json", json.dumps(meta, indent=1))
@@ -123,10 +158,7 @@ def _build_locked(
     rows = os.open(folder / "rows.bin", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     marks = os.open(folder / "chunks.bin", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
-        if layout.num_bytes and hasattr(os, "posix_fallocate"):
-            # Takes the space now: a full disk is found before hours of decoding, not after.
-            os.posix_fallocate(rows, 0, layout.num_bytes)
-        os.ftruncate(rows, layout.num_bytes)
+        _take_space(rows, layout.num_bytes)
 
         def work(chunk: int) -> None:
             first, end = layout.span(chunk)
@@ -134,7 +166,7 @@ def _build_locked(
             make(first, end, kept)
             data = kept.numpy().view(np.uint8).reshape(-1).data
             _write_at(rows, data, first * layout.row_bytes)
-            os.fdatasync(rows)
+            _sync_data(rows)
             _write_at(marks, memoryview(_MARK.pack(_DONE, zlib.crc32(data))), chunk * _MARK.size)
 
         todo = [c for c in range(layout.num_chunks) if _checksum(marks, c) is None]
@@ -143,6 +175,20 @@ def _build_locked(
     finally:
         os.close(rows)
         os.close(marks)
+
+
+def _take_space(handle: int, num_bytes: int) -> None:
+    """Give the file its size and its space: a full disk is found before hours of decoding."""
+    before = os.fstat(handle).st_size
+    if num_bytes and hasattr(os, "posix_fallocate"):
+        try:
+            os.posix_fallocate(handle, 0, num_bytes)
+        except OSError as error:
+            if error.errno not in _NOT_SUPPORTED:
+                with contextlib.suppress(OSError):
+                    os.ftruncate(handle, before)  # what was had of the space is given back
+                raise
+    os.ftruncate(handle, num_bytes)
 
 
 def _offset(progress: Progress | None, layout: RowLayout, todo: list[int]) -> Progress | None:
@@ -175,43 +221,64 @@ def open_rows(folder: Path, layout: RowLayout) -> Tensor:
     """
     if not is_complete(folder, layout):
         raise StorageError(f"{folder} is not a whole store. Run again to build what is missing.")
+    if layout.num_bytes == 0:  # nothing can be mapped
+        return torch.empty((layout.num_rows, *layout.shape), dtype=layout.torch_dtype)
     # A copy-on-write map: pages are shared between processes, and a stray write stays private.
     mapped = np.memmap(folder / "rows.bin", dtype=np.uint8, mode="c")
     return torch.from_numpy(mapped).view(layout.torch_dtype).view(layout.num_rows, *layout.shape)
 
 
 def verify(folder: Path, layout: RowLayout) -> list[int]:
-    """Return the chunks whose rows do not have the checksum they were written with."""
-    rows = os.open(folder / "rows.bin", os.O_RDONLY)
-    marks = os.open(folder / "chunks.bin", os.O_RDONLY)
+    """Return the chunks whose rows do not have the checksum they were written with.
+
+    Raises:
+        StorageError: the files cannot be read at all.
+    """
     try:
-        bad = []
-        for chunk in range(layout.num_chunks):
-            first, end = layout.span(chunk)
-            data = os.pread(rows, (end - first) * layout.row_bytes, first * layout.row_bytes)
-            if _checksum(marks, chunk) != zlib.crc32(data):
-                bad.append(chunk)
-        return bad
-    finally:
-        os.close(rows)
-        os.close(marks)
+        with open(folder / "rows.bin", "rb") as rows, open(folder / "chunks.bin", "rb") as marks:
+            return [
+                chunk
+                for chunk in range(layout.num_chunks)
+                if _checksum(marks.fileno(), chunk) != _crc_of(rows, layout, chunk)
+            ]
+    except OSError as error:
+        raise StorageError(f"Cannot read {error.filename or folder}: {error.strerror}.") from error
+
+
+def _crc_of(rows: IO[bytes], layout: RowLayout, chunk: int) -> int:
+    first, end = layout.span(chunk)
+    rows.seek(first * layout.row_bytes)
+    return zlib.crc32(rows.read((end - first) * layout.row_bytes))
 
 
 def forget_chunks(folder: Path, chunks: list[int]) -> None:
-    """Mark chunks as not built, so that the next build makes them again."""
-    (folder / "meta.json").unlink(missing_ok=True)
-    marks = os.open(folder / "chunks.bin", os.O_RDWR)
+    """Mark chunks as not built, so that the next build makes them again.
+
+    Raises:
+        StorageError: the folder cannot be written.
+    """
     try:
-        for chunk in chunks:
-            os.pwrite(marks, bytes(_MARK.size), chunk * _MARK.size)
-    finally:
-        os.close(marks)
+        with exclusive(folder / "build.lock"):
+            (folder / "meta.json").unlink(missing_ok=True)
+            marks = os.open(folder / "chunks.bin", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            try:
+                for chunk in chunks:
+                    _write_at(marks, memoryview(bytes(_MARK.size)), chunk * _MARK.size)
+                os.fsync(marks)
+            finally:
+                os.close(marks)
+    except OSError as error:
+        raise storage_error(error, folder) from error
 
 
-def read_layout(folder: Path) -> RowLayout | None:
-    """Return the layout of a whole store, or None."""
+def read_layout(folder: Path, whole: str = "meta.json") -> RowLayout | None:
+    """Return the layout of a whole store, or None.
+
+    Args:
+        whole: the file that only a whole store has.
+    """
     try:
-        fields = json.loads((folder / "meta.json").read_text())["layout"]
+        fields = json.loads((folder / whole).read_text())["layout"]
         return RowLayout(**{**fields, "shape": tuple(fields["shape"])})
-    except (OSError, json.JSONDecodeError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -18,10 +18,11 @@ import torch
 from torch import Tensor
 
 from chirpid.errors import StorageError
-from chirpid.storage.atomic import replacing, storage_error, write_text
+from chirpid.storage import rowstore
+from chirpid.storage.atomic import remove_leftovers, replacing, storage_error, write_text
 from chirpid.storage.locks import exclusive
 from chirpid.storage.parallel import Progress, for_each
-from chirpid.storage.rowstore import MakeRows, RowLayout
+from chirpid.storage.rowstore import MakeRows, RowLayout, start_anew_unless
 
 _HEADER = struct.Struct("<8sIQI40x")
 _MAGIC = b"CHIRPSH1"
@@ -33,12 +34,27 @@ def shard_path(folder: Path, shard: int) -> Path:
 
 
 def is_complete(folder: Path, layout: RowLayout) -> bool:
-    """Return whether `folder` holds all shards of this layout."""
+    """Return whether `folder` holds all shards of this layout, each of its size."""
+    return read_layout(folder) == layout and not _missing(folder, layout)
+
+
+def read_layout(folder: Path) -> RowLayout | None:
+    """Return the layout of the shards in `folder`, or None if they are not whole."""
+    return rowstore.read_layout(folder, whole="index.json")
+
+
+def _missing(folder: Path, layout: RowLayout) -> list[int]:
+    """Return the shards that are not there, or not of their size."""
+    return [s for s in range(layout.num_chunks) if not _has_size(folder, layout, s)]
+
+
+def _has_size(folder: Path, layout: RowLayout, shard: int) -> bool:
+    first, end = layout.span(shard)
+    wanted = _HEADER.size + (end - first) * layout.row_bytes
     try:
-        index = json.loads((folder / "index.json").read_text())
-    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
+        return shard_path(folder, shard).stat().st_size == wanted
+    except OSError:
         return False
-    return bool(index.get("layout") == json.loads(json.dumps(asdict(layout))))
 
 
 def write_shards(
@@ -76,10 +92,38 @@ def write_shards(
         with exclusive(folder / "build.lock", on_wait=waiting):
             if is_complete(folder, layout):
                 return
-            todo = [s for s in range(layout.num_chunks) if not shard_path(folder, s).exists()]
-            for_each(work, todo, num_threads=num_threads, progress=progress)
+            start_anew_unless(folder, layout, patterns=("shard-*.bin",), whole="index.json")
+            remove_leftovers(folder)
+            missing = _missing(folder, layout)
+            for_each(work, missing, num_threads=num_threads, progress=progress)
             index = {"layout": asdict(layout), "about": about}
             write_text(folder / "index.json", json.dumps(index, indent=1))
+    except OSError as error:
+        raise storage_error(error, folder) from error
+
+
+def verify(folder: Path, layout: RowLayout) -> list[int]:
+    """Return the shards that are missing or damaged."""
+    bad = []
+    for shard in range(layout.num_chunks):
+        try:
+            read_shard(folder, layout, shard)
+        except StorageError:
+            bad.append(shard)
+    return bad
+
+
+def forget_shards(folder: Path, shards: list[int]) -> None:
+    """Remove shards, so that the next run writes them again.
+
+    Raises:
+        StorageError: the folder cannot be written.
+    """
+    try:
+        with exclusive(folder / "build.lock"):
+            (folder / "index.json").unlink(missing_ok=True)
+            for shard in shards:
+                shard_path(folder, shard).unlink(missing_ok=True)
     except OSError as error:
         raise storage_error(error, folder) from error
 
@@ -96,13 +140,13 @@ def read_shard(folder: Path, layout: RowLayout, shard: int) -> Tensor:
         data = np.fromfile(path, dtype=np.uint8)
     except OSError as error:
         raise StorageError(
-            f"Cannot read {path}: {error.strerror}. Write the shards again."
+            f"Cannot read {path}: {error.strerror}. Run again: what is missing is written anew."
         ) from error
     wanted = (_MAGIC, end - first, (end - first) * layout.row_bytes)
     if len(data) < _HEADER.size:
-        raise StorageError(f"{path} is cut short. Remove it and write the shards again.")
+        raise StorageError(f"{path} is cut short. Remove it and run again.")
     *found, checksum = _HEADER.unpack(data[: _HEADER.size].tobytes())
     payload = data[_HEADER.size :]
     if tuple(found) != wanted or zlib.crc32(payload.data) != checksum:
-        raise StorageError(f"{path} is damaged. Remove it and write the shards again.")
+        raise StorageError(f"{path} is damaged. Remove it and run again.")
     return torch.from_numpy(payload).view(layout.torch_dtype).view(end - first, *layout.shape)
