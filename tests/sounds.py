@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import soundfile
 
-
 RATES = (16000, 22050, 32000, 44100, 48000)
 FORMATS = (("wav", "PCM_16"), ("flac", "PCM_16"), ("ogg", "VORBIS"), ("wav", "FLOAT"))
 

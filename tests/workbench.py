@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-
 from chirpid.audio.frontend import FrontEnd
 from chirpid.audio.segment import SegmentRule
 from chirpid.data.check import check_recordings
@@ -39,7 +38,7 @@ def maker_of(
     return RowMaker(segments, FrontEnd(**{**FRONTEND, **frontend}), keep=keep, dtype=dtype)
 
 
-def dataset_of(mode: Mode, maker: RowMaker, cache: Path, **options: object):  # noqa: ANN201
+def dataset_of(mode: Mode, maker: RowMaker, cache: Path, **options: object):
     """Return the dataset in a mode, its store below `cache`."""
     settings = {
         "cache_root": cache, "cache_bytes": 2**30, "ram_bytes": 2**30, "num_threads": 2,

@@ -116,7 +116,8 @@ class TensorDataset(_Base):
         # Kept per thread: a fresh large tensor costs more in page faults than the copy into it.
         buffer: Tensor | None = getattr(self._local, "buffer", None)
         if buffer is None or len(buffer) < size:
-            buffer = torch.empty((size, *self.spec.shape), dtype=self.rows.dtype)
+            with torch.inference_mode(False):  # it outlives the mode of the caller
+                buffer = torch.empty((size, *self.spec.shape), dtype=self.rows.dtype)
             self._local.buffer = buffer
         return buffer[:size]
 

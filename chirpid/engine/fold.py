@@ -190,7 +190,7 @@ class FoldTrainer:
         task = self.task
         return report(probs, task.label_N[ids], task.recording_N[ids], task.classes)
 
-    @torch.inference_mode()
+    @torch.no_grad()  # not inference mode: the loader's kept buffers are made in here, too
     def evaluate(self, ids: IntArray) -> tuple[FloatArray, float]:
         """Return probabilities float64 [n, C] of the ids, and the mean cross-entropy."""
         self.model.eval()

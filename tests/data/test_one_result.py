@@ -40,7 +40,7 @@ def datasets(tmp_path_factory: pytest.TempPathFactory) -> dict:
     }
 
 
-def backend_of(name: str, dataset, workers: int, prefetch: int):  # noqa: ANN001, ANN201
+def backend_of(name: str, dataset, workers: int, prefetch: int):
     if name == "inline":
         return InlineBackend(dataset)
     if name == "threads":
@@ -50,7 +50,7 @@ def backend_of(name: str, dataset, workers: int, prefetch: int):  # noqa: ANN001
     )
 
 
-def collect(backend, batches) -> list[tuple[list[int], torch.Tensor]]:  # noqa: ANN001
+def collect(backend, batches) -> list[tuple[list[int], torch.Tensor]]:
     return [(batch.ids.tolist(), batch.inputs.clone()) for batch in backend.run(batches)]
 
 
@@ -77,7 +77,7 @@ def same(a: list, b: list) -> bool:
 )
 def test_every_path_delivers_the_same_bits(
     datasets, kind, mode, backend, workers, prefetch, batch_size, start, seed, epoch
-) -> None:  # noqa: ANN001
+) -> None:
     reference, dataset = datasets[(Mode.lazy, *kind)], datasets[(mode, *kind)]
     keys = reference.maker.segments.key_N
     ids = np.flatnonzero(np.arange(len(keys)) % 3 != 0)
@@ -95,7 +95,7 @@ def test_every_path_delivers_the_same_bits(
 
 
 @pytest.mark.parametrize("mode", list(Mode))
-def test_worker_processes_deliver_the_same_bits_over_passes(datasets, mode) -> None:  # noqa: ANN001
+def test_worker_processes_deliver_the_same_bits_over_passes(datasets, mode) -> None:
     dataset = datasets[(mode, *KINDS[0])]
     batches = batches_of(np.arange(len(dataset)), 4)
     expected = collect(InlineBackend(dataset), batches)
@@ -109,7 +109,7 @@ def test_worker_processes_deliver_the_same_bits_over_passes(datasets, mode) -> N
 
 
 @pytest.mark.parametrize("method", [StartMethod.forkserver, StartMethod.spawn])
-def test_processes_that_are_not_forked_deliver_the_same_bits(datasets, method) -> None:  # noqa: ANN001
+def test_processes_that_are_not_forked_deliver_the_same_bits(datasets, method) -> None:
     dataset = datasets[(Mode.cached, *KINDS[0])]
     batches = batches_of(np.arange(len(dataset)), 8)
     backend = ProcessesBackend(dataset, num_workers=1, prefetch=2, start_method=method)
@@ -119,7 +119,7 @@ def test_processes_that_are_not_forked_deliver_the_same_bits(datasets, method) -
         backend.close()
 
 
-def test_the_device_backend_delivers_the_same_bits(datasets) -> None:  # noqa: ANN001
+def test_the_device_backend_delivers_the_same_bits(datasets) -> None:
     for kind in KINDS:
         dataset = datasets[(Mode.eager, *kind)]
         batches = batches_of(np.arange(len(dataset)), 5)
@@ -127,7 +127,7 @@ def test_the_device_backend_delivers_the_same_bits(datasets) -> None:  # noqa: A
         assert same(collect(device, batches), collect(InlineBackend(dataset), batches))
 
 
-def test_a_batch_stays_valid_until_the_next_but_one(datasets) -> None:  # noqa: ANN001
+def test_a_batch_stays_valid_until_the_next_but_one(datasets) -> None:
     dataset = datasets[(Mode.eager, *KINDS[0])]
     batches = batches_of(np.arange(len(dataset)), 4)
     expected = collect(InlineBackend(dataset), batches)
@@ -141,7 +141,7 @@ def test_a_batch_stays_valid_until_the_next_but_one(datasets) -> None:  # noqa: 
         backend.close()
 
 
-def test_an_abandoned_pass_does_not_disturb_the_next(datasets) -> None:  # noqa: ANN001
+def test_an_abandoned_pass_does_not_disturb_the_next(datasets) -> None:
     dataset = datasets[(Mode.lazy, *KINDS[0])]
     batches = batches_of(np.arange(len(dataset)), 3)
     expected = collect(InlineBackend(dataset), batches)
@@ -157,7 +157,7 @@ def test_an_abandoned_pass_does_not_disturb_the_next(datasets) -> None:  # noqa:
             backend.close()
 
 
-def test_streaming_keeps_no_more_shards_than_its_window_spans(datasets) -> None:  # noqa: ANN001
+def test_streaming_keeps_no_more_shards_than_its_window_spans(datasets) -> None:
     dataset = datasets[(Mode.streaming, *KINDS[0])]
     keys = datasets[(Mode.lazy, *KINDS[0])].maker.segments.key_N
     dataset.shards_read = 0
@@ -172,7 +172,7 @@ def test_streaming_keeps_no_more_shards_than_its_window_spans(datasets) -> None:
     assert dataset.shards_read == -(-len(keys) // 7), "each shard is read once an epoch"
 
 
-def test_a_plain_torch_dataloader_gets_the_same_rows(datasets, tmp_path: Path) -> None:  # noqa: ANN001
+def test_a_plain_torch_dataloader_gets_the_same_rows(datasets, tmp_path: Path) -> None:
     dataset = datasets[(Mode.cached, *KINDS[0])]
     loader = torch.utils.data.DataLoader(dataset, batch_size=4)
     rows = torch.cat(list(loader))

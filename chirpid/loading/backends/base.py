@@ -41,10 +41,12 @@ class Ring:
         if batch_size <= self._batch_size:
             return
         self._batch_size = batch_size
-        self._slots = [
-            torch.empty((batch_size, *self._shape), pin_memory=self._pin)
-            for _ in range(self._num_slots)
-        ]
+        # A caller in inference mode would make slots that nobody may write to outside of it.
+        with torch.inference_mode(False):
+            self._slots = [
+                torch.empty((batch_size, *self._shape), pin_memory=self._pin)
+                for _ in range(self._num_slots)
+            ]
 
     def slot(self, turn: int) -> Tensor:
         """Return the buffer of batch number `turn`."""
