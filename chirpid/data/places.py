@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import unicodedata
 from functools import cached_property
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
+from typing import NamedTuple
 
 # fmt: off
 AUDIO_SUFFIXES = frozenset((
@@ -19,20 +20,29 @@ UNREAD_SUFFIXES = frozenset((
 """Sound that libsndfile does not read: not overlooked, but named with what to do."""
 
 
+class _Listing(NamedTuple):
+    """The names in a folder, by what a wrong name may share with them."""
+
+    by_form: dict[str, str]
+    by_lower: dict[str, str]
+    by_stem: dict[str, str]
+
+
 class Finder:
     """Turns file names of a table into recordings: posix paths relative to `root`."""
 
     def __init__(self, root: Path, audio_dir: str = "") -> None:
         self.root = root
         self.base = root / audio_dir
-        self._folders: dict[Path, dict[str, str]] = {}
+        self._folders: dict[Path, _Listing] = {}
 
     def find(self, name: str) -> tuple[str, str | None]:
         """Return (recording, None), or (tidied name, why it cannot be used)."""
         name = name.replace("\\", "/")
-        if PureWindowsPath(name).drive:
+        if name[1:2] == ":" and name[0].isalpha() and os.name != "nt":
             return name, f"is a path of another computer. Use paths relative to {self.base}"
-        place = Path(os.path.normpath(self.base / name))
+        # strings, not Path objects: a large table has a hundred thousand of them
+        place = os.path.normpath(os.path.join(self.base, name))
         relative = self._inside(place)
         if relative is None:
             return name, f"lies outside of dataset.root={self.root}, and nothing is read there"
@@ -40,49 +50,52 @@ class Finder:
             relative.encode()
         except UnicodeEncodeError:
             return ascii(relative), "has a name that is not valid UTF-8. Rename it"
-        if place.is_file():
+        if os.path.isfile(place):
             return relative, None
-        return self._look_closer(place, relative)
+        return self._look_closer(Path(place), relative)
 
-    def _inside(self, place: Path) -> str | None:
-        for root in (self._lexical_root, self._real_root):
-            if place.is_relative_to(root) and place != root:
-                return place.relative_to(root).as_posix()
+    def _inside(self, place: str) -> str | None:
+        """Return the posix path of `place` relative to the root, None if it is not inside."""
+        for root in self._roots:
+            if place.startswith(root):
+                return place[len(root) :].replace(os.sep, "/")
         return None
 
     @cached_property
-    def _lexical_root(self) -> Path:
-        return Path(os.path.normpath(self.root))
-
-    @cached_property
-    def _real_root(self) -> Path:
-        return self.root.resolve()
+    def _roots(self) -> list[str]:
+        """The root as given and with its links resolved, each with a separator at the end."""
+        roots = (os.path.normpath(self.root), os.path.realpath(self.root))
+        return [os.path.join(root, "") for root in roots]
 
     def _look_closer(self, place: Path, relative: str) -> tuple[str, str | None]:
         """Find a file of the same name in another Unicode form, or hint at one that is close."""
         if place.is_dir():
             return relative, "is a folder, not a file"
-        names = self._names_in(place.parent)
-        form = unicodedata.normalize("NFC", place.name)
         if place.is_symlink():
             return relative, "is a link that leads nowhere"
-        if form in names:  # macOS keeps names decomposed, tables hold them composed
-            return (Path(relative).parent / names[form]).as_posix(), None
-        for known in names.values():
-            if known.lower() == place.name.lower():
-                return relative, f"does not exist; there is '{known}', in other case"
-        for known in names.values():
-            if Path(known).stem == place.stem:
-                return relative, f"does not exist; there is '{known}' instead"
+        listing = self._listing(place.parent)
+        same = listing.by_form.get(unicodedata.normalize("NFC", place.name))
+        if same:  # macOS keeps names decomposed, tables hold them composed
+            return (Path(relative).parent / same).as_posix(), None
+        other = listing.by_lower.get(place.name.lower())
+        if other:
+            return relative, f"does not exist; there is '{other}', in other case"
+        other = listing.by_stem.get(place.stem)
+        if other:
+            return relative, f"does not exist; there is '{other}' instead"
         return relative, f"does not exist in {self.root}"
 
-    def _names_in(self, folder: Path) -> dict[str, str]:
+    def _listing(self, folder: Path) -> _Listing:
         if folder not in self._folders:
             try:
-                found = sorted(os.listdir(folder))
+                names = sorted(os.listdir(folder), reverse=True)
             except OSError:
-                found = []
-            self._folders[folder] = {unicodedata.normalize("NFC", name): name for name in found}
+                names = []
+            self._folders[folder] = _Listing(
+                by_form={unicodedata.normalize("NFC", name): name for name in names},
+                by_lower={name.lower(): name for name in names},
+                by_stem={Path(name).stem: name for name in names},
+            )
         return self._folders[folder]
 
 
@@ -93,14 +106,17 @@ def is_hidden(name: str) -> bool:
 
 def leads_outside(root: Path, recordings: list[str]) -> list[str]:
     """Return the recordings that are links to places outside of `root`."""
-    real = root.resolve()
-    inside = {
-        folder: (root / folder).resolve() for folder in {os.path.dirname(r) for r in recordings}
-    }
+    real = os.path.join(os.path.realpath(root), "")
+    folders: dict[str, bool] = {}
     found = []
     for recording in recordings:
-        place = root / recording
-        target = place.resolve() if place.is_symlink() else inside[os.path.dirname(recording)]
-        if not target.is_relative_to(real):
+        place = os.path.join(root, recording)
+        folder = os.path.dirname(place)
+        if folder not in folders:
+            folders[folder] = os.path.join(os.path.realpath(folder), "").startswith(real)
+        is_inside = folders[folder]
+        if os.path.islink(place):
+            is_inside = os.path.realpath(place).startswith(real)
+        if not is_inside:
             found.append(recording)
     return found
