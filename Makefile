@@ -51,6 +51,7 @@ clean: ## remove .venv and what tools leave behind; outputs/ stays
 $(UV):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
 	  { echo "ChirpID needs Python 3.11 or newer, and '$(PYTHON)' is not. Try: make PYTHON=python3.12" >&2; exit 2; }
+	@echo "making $(VENV), once; PyTorch with CUDA is some gigabytes to download" >&2
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install -q 'uv>=0.5,<1'
 

@@ -8,6 +8,7 @@ from hydra.errors import MissingConfigException
 from yaml import YAMLError
 
 from chirpid.config.overrides import unknown_option
+from chirpid.config.settings import sections
 from chirpid.config.strict import in_one_line, not_yaml
 from chirpid.errors import ConfigError
 
@@ -27,10 +28,12 @@ def as_config_error(error: Exception) -> ConfigError:
 def _missing(error: MissingConfigException) -> str:
     group, _, name = (error.missing_cfg_file or "").rpartition("/")
     asked_in = re.match(r"In '([^']+)'", str(error))
-    where = f" (asked for in conf/{asked_in[1]}.yaml)" if asked_in else ""
-    if asked_in is not None and asked_in[1] == "config":
-        where = ""
-    return unknown_option(group, name, list(error.options or ())) + where
+    where = "" if asked_in is None or "config" in asked_in[1] else f"In {asked_in[1]}.yaml: "
+    top = group.rpartition("/")[2]
+    if "/" in group and top in sections():
+        # Defaults lists look below the folder that they stand in, which nobody means here.
+        return f"{where}there is no group '{group}'. Write it as 'override /{top}: {name}'."
+    return where + unknown_option(group, name, list(error.options or ()))
 
 
 def _tidy(text: str) -> str:

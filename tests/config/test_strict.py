@@ -91,6 +91,13 @@ def test_an_experiment_that_asks_for_a_missing_option_is_named(tmp_path: Path) -
         compose(overrides, config_dir=tmp_path)
 
 
+def test_a_group_below_the_wrong_folder_is_set_right(tmp_path: Path) -> None:
+    text = "# @package _global_\ndefaults:\n  - mode: lazy\n"
+    overrides = options(tmp_path, "experiment/mine", text)
+    with pytest.raises(ConfigError, match=r"experiment/mine.yaml: .* 'override /mode: lazy'"):
+        compose(overrides, config_dir=tmp_path)
+
+
 def test_a_bare_off_in_yaml_is_explained(tmp_path: Path) -> None:
     overrides = options(tmp_path, "tracking/mine", "kind: off\n")
     with pytest.raises(ConfigError, match='Write "off" with quotes'):
