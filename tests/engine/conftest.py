@@ -1,4 +1,7 @@
-"""Engine tests run on one thread: their networks are so small that a second one only waits."""
+"""Engine tests run on one thread: their networks are so small that a second one only waits.
+
+For whole modules, so that runs whose bits are compared have the same number of threads.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import pytest
 import torch
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def _one_thread() -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(1)
