@@ -94,7 +94,6 @@ class ScanStore:
             try:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 base = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT_S)
-                base.execute("PRAGMA synchronous = NORMAL")
                 with base:
                     base.execute(_TABLE)
                 return base

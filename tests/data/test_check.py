@@ -141,6 +141,9 @@ def test_a_second_check_decodes_only_what_changed(root: Path, tmp_path: Path) ->
     assert third.manifest.table["num_frames"].tolist() == [32000, 16000, *[32000] * 4]
     os.utime(root / "owl" / "2.wav", ns=(1, 1))
     assert check(root, memory_path=memory).num_decoded == 1
+    soundfile.write(root / "owl" / "2.wav", np.ones(9000), 32000)
+    os.utime(root / "owl" / "2.wav", ns=(1, 1))
+    assert check(root, memory_path=memory).num_decoded == 1
 
 
 def test_a_damaged_or_unwritable_memory_costs_time_not_the_run(root: Path, tmp_path: Path) -> None:

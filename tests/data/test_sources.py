@@ -111,6 +111,15 @@ def test_repeated_rows_are_dropped_and_told(tmp_path: Path) -> None:
     assert manifest.notes == ("Dropped 2 rows repeating another row.",)
 
 
+@pytest.mark.parametrize("column", ["group", "fold"])
+def test_rows_of_one_file_that_disagree_are_a_problem(tmp_path: Path, column: str) -> None:
+    touch(tmp_path, "a.wav", "b.wav")
+    text = f"filename,label,{column}\na.wav,x,1\nb.wav,y,2\na.wav,x,2\n"
+    manifest = csv_of(tmp_path, text, fold_column="fold" if column == "fold" else None)
+    assert f"more than one {column}: '1' in row 2, '2' in row 4" in reasons(manifest)["a.wav"]
+    assert manifest.table["recording"].tolist() == ["b.wav"]
+
+
 def test_the_group_is_the_first_column_that_has_one(tmp_path: Path) -> None:
     touch(tmp_path, "a.wav", "b.wav")
     rows = "a.wav,x,,Ann,Al\nb.wav,y,,Ben,Bo\n"
