@@ -4,7 +4,6 @@ import os
 import sqlite3
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -236,10 +235,10 @@ from chirpid.audio.scan import scan
 from chirpid.data.scan_store import ScanStore, Stamp
 seen = scan(Path(sys.argv[2]))
 store = ScanStore(Path(sys.argv[1]))
-print("ready", flush=True)
 for index in range(int(sys.argv[4])):
     store.put([(Stamp(f"{sys.argv[3]}{index}", 1, 1), seen)])
     assert store.trouble is None, store.trouble
+    print("written", flush=True)
 """
 
 
@@ -252,8 +251,8 @@ def test_two_processes_and_a_kill_leave_a_sound_memory(root: Path, tmp_path: Pat
     memory, sound = tmp_path / "scans.sqlite", root / "owl" / "0.wav"
     killed, lives = writer(memory, sound, "killed", 10**6), writer(memory, sound, "lives", 40)
     assert killed.stdout is not None
-    killed.stdout.readline()
-    time.sleep(0.3)
+    for _ in range(3):  # it is killed while it writes, having written
+        assert killed.stdout.readline() == "written\n"
     killed.kill()
     killed.communicate()
     lives.communicate(timeout=60)
