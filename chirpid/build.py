@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from chirpid.data.rows import RowMaker, RowSpec
 from chirpid.data.segments import SegmentTable
 from chirpid.data.sources import load_manifest
 from chirpid.data.splits import Folds, make_folds
+from chirpid.engine.model import BirdModel
 from chirpid.engine.rule import Task, TrainRule
 from chirpid.errors import ConfigError, did_you_mean
 from chirpid.loading.hardware import Machine
@@ -261,8 +262,8 @@ def train_rule(config: RootConfig) -> TrainRule:
     )
 
 
-def network_maker(config: RootConfig, num_classes: int) -> Callable[[], nn.Module]:
-    """Return a function that makes the network anew for each fold.
+def model_maker(config: RootConfig, classes: Sequence[str]) -> Callable[[], BirdModel]:
+    """Return a function that makes the untrained model, anew for each fold.
 
     Raises:
         ConfigError: `model.target` does not exist, or does not take `model.params`.
@@ -270,10 +271,13 @@ def network_maker(config: RootConfig, num_classes: int) -> Callable[[], nn.Modul
     target, params = load_target(config.model.target, "model.target"), config.model.params
     check_params(target, params, where="model.params", given={"num_classes"})
 
-    def make() -> nn.Module:
-        network = target(num_classes=num_classes, **params)
-        assert isinstance(network, nn.Module)
-        return network
+    def make() -> BirdModel:
+        network = target(num_classes=len(classes), **params)
+        if not isinstance(network, nn.Module):
+            raise ConfigError(f"model.target={config.model.target} does not make a torch module.")
+        return BirdModel(
+            frontend_of(config), network, classes, clip_median=config.frontend.clip_median
+        )
 
     return make
 

@@ -135,20 +135,17 @@ def _noise_level(draws: Draws, rule: AugmentRule) -> FloatArray:
 def augment_logmel(
     spec_BMF: Tensor, draws: Draws, rule: AugmentRule, *, frames_hz: float
 ) -> Tensor:
-    """Return log-mel [B, M, F] in dB with what `augment_wave` does to waveforms, and an equaliser.
+    """Return log-mel [B, M, F] in dB with what `augment_wave` does to waveforms.
 
     Noise power adds to signal power, so noise is added in power and the sum put back into dB: what
-    was louder than the noise stays as it was. The noise of a band is taken as exponentially
-    distributed around the drawn level, the power of Gaussian noise in one bin.
+    was louder than the noise stays as it was. The noise of a band is exponentially distributed
+    around the drawn level, as the power of Gaussian noise in one bin is.
     """
     applied = draws.applied(rule.probability)
     spec_BMF = _shift(spec_BMF, draws, round(rule.time_shift_s * frames_hz), applied)
     if rule.gain_db:
-        spec_BMF = spec_BMF + _column(
-            draws.symmetric(_GAIN, rule.gain_db)[:, 0] * applied, spec_BMF
-        )
-    if rule.band_gain_db:
-        spec_BMF = spec_BMF + _equaliser(spec_BMF, draws, rule, applied)[:, :, None]
+        gain_db = draws.symmetric(_GAIN, rule.gain_db)[:, 0] * applied
+        spec_BMF = spec_BMF + _column(gain_db, spec_BMF)
     if rule.noise_db is not None:
         num_mels, num_frames = spec_BMF.shape[1:]
         unit = draws.field(_NOISE, num_mels * num_frames, spec_BMF.device)
@@ -159,14 +156,23 @@ def augment_logmel(
     return spec_BMF
 
 
-def _equaliser(spec_BMF: Tensor, draws: Draws, rule: AugmentRule, applied: FloatArray) -> Tensor:
-    """Return smooth gains [B, M] in dB: linear between a few drawn values."""
+def equalise(spec_BMF: Tensor, draws: Draws, rule: AugmentRule) -> Tensor:
+    """Return log-mel [B, M, F] with smooth random gains per band: another microphone.
+
+    Linear in dB between a few drawn values. Applied to centred spectrograms, since a median that
+    is subtracted takes a steady colour away again.
+    """
+    if not rule.band_gain_db:
+        return spec_BMF
+    applied = draws.applied(rule.probability)
     knots = draws.symmetric(_BAND, rule.band_gain_db, _NUM_BAND_KNOTS) * applied[:, None]
-    knots_B1K = torch.from_numpy(knots).to(spec_BMF)[:, None, :]
-    bands = torch.nn.functional.interpolate(
-        knots_B1K, size=spec_BMF.shape[1], mode="linear", align_corners=True
+    gains_B1M = torch.nn.functional.interpolate(
+        torch.from_numpy(knots).to(spec_BMF)[:, None, :],
+        size=spec_BMF.shape[1],
+        mode="linear",
+        align_corners=True,
     )
-    return bands[:, 0]
+    return spec_BMF + gains_B1M[:, 0, :, None]
 
 
 def mask_spectrogram(

@@ -37,7 +37,6 @@ class FrontEnd(nn.Module):
         fmin_hz: float,
         fmax_hz: float,
         top_db: float = 100.0,
-        clip_median: bool = False,
         pcen_time_constant_s: float = 0.4,
         pcen_gain: float = 0.98,
         pcen_bias: float = 2.0,
@@ -51,7 +50,6 @@ class FrontEnd(nn.Module):
         self.hop_samples = hop_samples
         self.num_mels = num_mels
         self.top_db = top_db
-        self.clip_median = clip_median
         self.pcen_gain, self.pcen_bias = pcen_gain, pcen_bias
         self.pcen_power, self.pcen_eps = pcen_power, pcen_eps
         # Smoothing per frame for the wanted time constant (librosa's formula).
@@ -86,10 +84,7 @@ class FrontEnd(nn.Module):
         if self.kind == "pcen":
             return self._pcen(power_BMF)
         spec_BMF = 10 * torch.log10(power_BMF.clamp_min(MIN_POWER))
-        spec_BMF = spec_BMF.clamp_min(-self.top_db)
-        if self.clip_median:
-            spec_BMF = spec_BMF - spec_BMF.median(dim=-1, keepdim=True).values
-        return spec_BMF
+        return spec_BMF.clamp_min(-self.top_db)
 
     def _mel_power(self, wave_BT: Tensor) -> Tensor:
         spectrum = torch.stft(
@@ -131,17 +126,33 @@ class FrontEnd(nn.Module):
 
 
 class Normaliser(nn.Module):
-    """Subtract the mean and divide by the deviation of the training part, [B, M, F] -> same."""
+    """Subtract the mean and divide by the deviation of the training part, [B, M, F] -> same.
 
-    def __init__(self, num_mels: int) -> None:
+    Args:
+        clip_median: subtract each band's median over the clip first. What is steady, such as wind,
+            traffic and the colour of a microphone, is then gone whoever recorded it.
+    """
+
+    def __init__(self, num_mels: int, *, clip_median: bool = False) -> None:
         super().__init__()
+        self.clip_median = clip_median
         self.register_buffer("mean_M", torch.zeros(num_mels))
         self.register_buffer("std_M", torch.ones(num_mels))
 
     def set(self, mean_M: Tensor, std_M: Tensor) -> None:
-        """Take statistics, float [M] each; deviations below 1e-3 are taken as 1e-3."""
+        """Take statistics of centred spectrograms, float [M] each; deviations from 1e-3 up."""
         self.mean_M = mean_M.to(torch.float32).clone()
         self.std_M = std_M.to(torch.float32).clamp_min(1e-3)
 
+    def centre(self, spec_BMF: Tensor) -> Tensor:
+        """Return the spectrograms without their median over time, if asked for."""
+        if not self.clip_median:
+            return spec_BMF
+        return spec_BMF - spec_BMF.median(dim=-1, keepdim=True).values
+
+    def scale(self, centred_BMF: Tensor) -> Tensor:
+        """Return centred spectrograms with mean 0 and deviation 1 over the training part."""
+        return (centred_BMF - self.mean_M[:, None]) / self.std_M[:, None]
+
     def forward(self, spec_BMF: Tensor) -> Tensor:
-        return (spec_BMF - self.mean_M[:, None]) / self.std_M[:, None]
+        return self.scale(self.centre(spec_BMF))

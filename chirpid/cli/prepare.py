@@ -120,7 +120,7 @@ def prepare(config: RootConfig, console: Console) -> Prepared:
     segments, notes = make_segments(checked.manifest, levels, build.segment_rule(config))
     folds = build.folds_of(config, checked, segments)
     _tell_data(console, config, checked, segments, folds, notes)
-    build.network_maker(config, len(segments.classes))  # wrong settings are told before any work
+    build.model_maker(config, segments.classes)  # wrong settings are told before any work
     maker = build.maker_of(config, segments)
     return Prepared(
         config=config,

@@ -13,7 +13,6 @@ from rich.console import Console
 
 from chirpid import build
 from chirpid.cli.prepare import Prepared
-from chirpid.engine.model import BirdModel
 from chirpid.engine.results import pool
 from chirpid.engine.rule import FoldOutcome
 from chirpid.engine.steps import Preparer
@@ -88,13 +87,13 @@ def _sheet(prepared: Prepared, loader: Loader, path: Path) -> None:
     train = prepared.folds.train_ids(config.cv.folds[0] if config.cv.folds else 0)
     ids = rule.train_batches(train, task.key_N, 0)[0][:SHEET_SEGMENTS]
     device = torch.device("cpu")
-    model = BirdModel(build.frontend_of(config), torch.nn.Identity(), task.classes)
+    model = build.model_maker(config, task.classes)()
     prepare = Preparer(model, task, rule.augment, device, rule.seed)
     batch = next(iter(loader.run([ids])))
     batch.inputs = batch.inputs.cpu()
     inputs, target = prepare.to_device(batch, EpochMonitor())
     # Statistics of the sheet itself: the picture is the same for every fold.
-    spec = model.frontend(inputs) if inputs.dim() == 2 else inputs
+    spec = model.centred(inputs)
     model.normaliser.set(spec.mean(dim=(0, 2)), spec.std(dim=(0, 2)))
     spec, _ = prepare.augmented(batch, inputs, target, 0)
     titles = [f"{task.classes[task.label_N[i]]}\n{task.name(i)}" for i in ids.tolist()]

@@ -133,19 +133,19 @@ class _Session:
 
     def _engine(self, loader: Any, observers: Observers) -> TrainingEngine:
         config, prepared = self.resolved.config, self.prepared
-        frontend = build.frontend_of(config)
+        make_model = build.model_maker(config, prepared.task.classes)
+        like = make_model()
         bench = Workbench(
             task=prepared.task,
             folds=prepared.folds,
             loader=loader,
             device=prepared.device,
-            make_frontend=lambda: build.frontend_of(config),
-            make_network=build.network_maker(config, len(prepared.task.classes)),
+            make_model=make_model,
             normalise=config.frontend.normalise.value,
             stats=BandStats(
                 loader.dataset,
                 prepared.task.key_N,
-                lambda rows: frontend(rows) if rows.dim() == 2 else rows,
+                like.centred,
                 max_segments=config.frontend.stats_segments,
             ),
             folder=self.folder.path,

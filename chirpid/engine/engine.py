@@ -9,9 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
-from chirpid.audio.frontend import FrontEnd
 from chirpid.data.splits import Folds
 from chirpid.data.stats import BandStats
 from chirpid.engine import checkpoint
@@ -35,8 +33,8 @@ class Workbench:
     folds: Folds
     loader: Loader
     device: torch.device
-    make_frontend: Callable[[], FrontEnd]
-    make_network: Callable[[], nn.Module]
+    make_model: Callable[[], BirdModel]
+    """Makes an untrained model from torch's generator, which is seeded for each fold."""
     normalise: str
     """none, overall or band"""
     stats: BandStats
@@ -89,7 +87,7 @@ class TrainingEngine:
         part = self._part(fold)
         # Each fold has its own stream, so that running fold 3 alone gives fold 3.
         seed_everything(int(mix64(self.rule.seed, fold)) % 2**63)
-        model = BirdModel(bench.make_frontend(), bench.make_network(), bench.task.classes)
+        model = bench.make_model()
         if bench.normalise != "none":
             mean_M, std_M = bench.stats.of(part.train_ids, per_band=bench.normalise == "band")
             model.normaliser.set(mean_M, std_M)

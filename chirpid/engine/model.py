@@ -17,10 +17,17 @@ class BirdModel(nn.Module):
         network: normalised spectrograms [B, 1, M, F] to logits [B, C].
     """
 
-    def __init__(self, frontend: FrontEnd, network: nn.Module, classes: Sequence[str]) -> None:
+    def __init__(
+        self,
+        frontend: FrontEnd,
+        network: nn.Module,
+        classes: Sequence[str],
+        *,
+        clip_median: bool = False,
+    ) -> None:
         super().__init__()
         self.frontend = frontend
-        self.normaliser = Normaliser(frontend.num_mels)
+        self.normaliser = Normaliser(frontend.num_mels, clip_median=clip_median)
         self.network = network
         self.classes = tuple(classes)
 
@@ -28,6 +35,10 @@ class BirdModel(nn.Module):
         """Return probabilities [B, C] of waveforms [B, T] at the front end's rate."""
         spec_BMF = self.normaliser(self.frontend(wave_BT))
         return torch.softmax(self.logits(spec_BMF), dim=1)
+
+    def centred(self, rows: Tensor) -> Tensor:
+        """Return spectrograms [B, M, F] as the statistics are taken of, from waveforms or such."""
+        return self.normaliser.centre(self.frontend(rows) if rows.dim() == 2 else rows)
 
     def logits(self, spec_BMF: Tensor) -> Tensor:
         """Return logits [B, C] of normalised spectrograms."""

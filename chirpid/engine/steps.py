@@ -12,6 +12,7 @@ from chirpid.audio.augment import (
     Draws,
     augment_logmel,
     augment_wave,
+    equalise,
     mask_spectrogram,
     mixup,
 )
@@ -44,9 +45,7 @@ class Preparer:
 
     def clean(self, inputs: Tensor) -> Tensor:
         """Return normalised spectrograms [B, M, F]: what validation and prediction see."""
-        spec = self.model.frontend(inputs) if inputs.dim() == 2 else inputs
-        normalised: Tensor = self.model.normaliser(spec)
-        return normalised
+        return self.model.normaliser.scale(self.model.centred(inputs))
 
     @torch.no_grad()
     def augmented(
@@ -62,6 +61,9 @@ class Preparer:
             spec = augment_logmel(inputs, draws, rule, frames_hz=self.frames_hz)
         else:
             spec = inputs
-        spec = self.model.normaliser(spec)
+        spec = self.model.normaliser.centre(spec)
+        if frontend.kind == "logmel":
+            spec = equalise(spec, draws, rule)
+        spec = self.model.normaliser.scale(spec)
         spec = mask_spectrogram(spec, draws, rule, frames_hz=self.frames_hz)
         return mixup(spec, target, draws, rule)

@@ -16,6 +16,7 @@ from chirpid.data.segments import SegmentTable
 from chirpid.data.splits import Folds, make_folds
 from chirpid.data.stats import BandStats
 from chirpid.engine.engine import TrainingEngine, Workbench
+from chirpid.engine.model import BirdModel
 from chirpid.engine.observer import Observers
 from chirpid.engine.rule import Task, TrainRule
 from chirpid.loading.backends.base import LoaderBackend
@@ -102,8 +103,11 @@ def engine_of(
         folds=folds_of(segments),
         loader=Loader(dataset, backend(dataset), Backend.inline),
         device=torch.device("cpu"),
-        make_frontend=lambda: FrontEnd(**FRONTEND),
-        make_network=make_network or (lambda: SmallCNN(3, width=4, dropout=0.3)),
+        make_model=lambda: BirdModel(
+            FrontEnd(**FRONTEND),
+            make_network() if make_network else SmallCNN(3, width=4, dropout=0.3),
+            segments.classes,
+        ),
         normalise="band",
         stats=BandStats(dataset, segments.key_N, lambda rows: rows, max_segments=50),
         folder=folder,
