@@ -76,7 +76,9 @@ class MlflowStore:
         found = self._client.get_experiment_by_name(name)
         if found is None:
             place = None if database is None else (database.parent / ARTIFACTS).absolute().as_uri()
-            return str(self._client.create_experiment(name, artifact_location=place))
+            # The kind opens the pages of model training, not those of language models.
+            kind = {"mlflow.experimentKind": "custom_model_development"}
+            return str(self._client.create_experiment(name, artifact_location=place, tags=kind))
         if found.lifecycle_stage != "active":
             raise Away(f"experiment '{name}' is deleted there: restore it or set another one")
         return str(found.experiment_id)

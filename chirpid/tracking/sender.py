@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _POLL_S = 0.1
 _EVENTS_AT_ONCE = 500
+_FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 30.0
 
 
@@ -183,35 +184,40 @@ class Sender:
 
 
 def _run(sender: Sender, parent: int) -> None:
-    """Send until the journal is closed, or its writer is gone and all of it is sent."""
+    """Send until the journal is closed, or its writer is gone, and all of it is sent."""
     from chirpid.tracking.mlflow_store import Away
 
-    pause_s, failures, retry_at = 0.5, 0, 0.0
+    pause_s, failures = _FIRST_PAUSE_S, 0
     while True:
-        orphan = os.getppid() != parent
-        if time.monotonic() >= retry_at:
-            try:
-                sender.store()
-                if sender.behind():
-                    _make_durable(sender.folder)
-                    sender.drain()
-                if orphan:
-                    sender.drain()
-                    sender.kill_open_runs()
-                    return
-                if _closed(sender.folder):
-                    return
-                pause_s, failures = 0.5, 0
-            except Away as error:
-                failures += 1
-                # A database that is locked for a moment is not worth a word.
-                if failures == 2:
-                    sender.sent.trouble = str(error)
-                    save_sent(sender.folder, sender.target.key, sender.sent)
-                if orphan and failures >= 2:
-                    return
-                retry_at = time.monotonic() + pause_s
-                pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+        orphan = os.getppid() != parent  # read before the journal: nothing comes after it
+        begin = time.monotonic()
+        try:
+            if sender.behind():
+                _make_durable(sender.folder)
+                sender.drain()
+            if orphan:
+                sender.kill_open_runs()
+            if orphan or _closed(sender.folder):
+                return
+            pause_s, failures = _FIRST_PAUSE_S, 0
+            time.sleep(_POLL_S)
+        except Away as error:
+            failures += 1
+            silent = time.monotonic() - begin > 0.9 * sender.target.timeout_s
+            # A database that is locked for a moment is not worth a word.
+            if failures == 2 or silent:
+                sender.sent.trouble = str(error)
+                save_sent(sender.folder, sender.target.key, sender.sent)
+            if orphan and failures >= 2:
+                return
+            _wait(pause_s, parent)
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+
+def _wait(pause_s: float, parent: int) -> None:
+    """Sleep, but not on while the training has ended."""
+    deadline = time.monotonic() + pause_s
+    while time.monotonic() < deadline and os.getppid() == parent:
         time.sleep(_POLL_S)
 
 

@@ -30,6 +30,7 @@ def open_tracker(
     experiment: str = "chirpid",
     timeout_s: float = 10.0,
     say: Callable[[str], None] = print,
+    send: bool = True,
 ) -> Tracker:
     """Return the tracker of the run in `folder`. Close it at the end.
 
@@ -40,6 +41,7 @@ def open_tracker(
         uri: an MLflow server; None is the local store.
         timeout_s: a server that is silent for longer is away.
         say: takes one line for the user, each at most once.
+        send: False only writes the journal, for `chirpid sync` from a machine with a network.
     Raises:
         ConfigError: `uri` is no address.
         StorageError: `folder` cannot be written.
@@ -49,7 +51,7 @@ def open_tracker(
     if kind != "mlflow":
         raise ValueError(f"kind={kind!r} is not 'mlflow' or 'off'.")
     target, secrets = parse_target(uri, outputs=outputs, experiment=experiment, timeout_s=timeout_s)
-    return JournalTracker(folder, target, secrets=secrets, say=say)
+    return JournalTracker(folder, target, secrets=secrets, say=say, send=send)
 
 
 class JournalTracker:
@@ -62,6 +64,7 @@ class JournalTracker:
         *,
         secrets: Mapping[str, str] = _NONE,
         say: Callable[[str], None] = print,
+        send: bool = True,
     ) -> None:
         self.folder = folder
         self._target = target
@@ -71,6 +74,8 @@ class JournalTracker:
         self._closed = False
         self._sent = Sent()
         self._sent_stamp: tuple[int, int] | None = None
+        self._num_senders = 0 if send else _MOST_SENDERS
+        self._sender: subprocess.Popen[bytes] | None = None
         self._journal = JournalWriter(folder / JOURNAL)
         self._earlier = _earlier_runs(folder)
         self._open: dict[str, None] = {}
@@ -78,8 +83,7 @@ class JournalTracker:
             kind="open", version=VERSION, uri=target.uri, experiment=target.experiment,
             timeout_s=target.timeout_s, outputs=os.path.relpath(target.outputs, folder),
         )  # fmt: skip
-        self._num_senders = 0
-        self._sender = self._start_sender()
+        self._keep_sending()  # only now: the sender reads from the opening where to send
 
     def start_run(
         self, name: str, *, parent: str | None = None, tags: Mapping[str, str] = _NONE
@@ -136,9 +140,9 @@ class JournalTracker:
         """Wait until all is sent; give up at once while the server is known to be away."""
         deadline = time.monotonic() + timeout_s
         while not self._all_sent():
-            if self._sent.trouble or time.monotonic() >= deadline:
+            alive = self._keep_sending()
+            if not alive or self._sent.trouble or time.monotonic() >= deadline:
                 return False
-            self._keep_sending()
             time.sleep(0.02)
         return True
 
@@ -154,12 +158,11 @@ class JournalTracker:
             position = self._sent.position
         done = self._all_sent()
         self._journal.close()
-        if done:
-            self._sender.wait(timeout=_PATIENCE_S)
-            return
-        self._sender.kill()
-        self._sender.wait()
-        if not self._sent.trouble:  # else it was told
+        if self._sender is not None:
+            if not done:
+                self._sender.kill()
+            self._sender.wait()
+        if not done and not self._sent.trouble:  # else it was told
             self._tell(
                 "unsent", f"Tracking: not all was sent to {self._target.shown}. {self._hint}"
             )
@@ -174,11 +177,12 @@ class JournalTracker:
         self._journal.append(event)
         if self._journal.trouble:
             self._tell("journal", f"Tracking: {self._journal.trouble} Kept in memory for now.")
-        if hasattr(self, "_sender"):
+        if self._sender is not None:
             self._keep_sending()
 
     def _start_sender(self) -> subprocess.Popen[bytes]:
         self._num_senders += 1
+        """Start the process that sends; only its files are shared with this one."""
         package = str(Path(__file__).parents[2])
         path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
         # -P: a file of the user's that is named like a library must not be taken for it.
@@ -190,17 +194,20 @@ class JournalTracker:
             start_new_session=True,
         )  # fmt: skip
 
-    def _keep_sending(self) -> None:
-        """Pass on what the sender has to say, and replace one that died."""
+    def _keep_sending(self) -> bool:
+        """Pass on what the sender has to say, replace one that died; return whether one lives."""
         self._look()
         if self._sent.trouble:
             self._tell("away", f"Tracking: {self._target.shown} is away ({self._sent.trouble})."
                        f" Training goes on. {self._hint}")  # fmt: skip
         if self._sent.refused:
             self._tell("refused", f"Tracking: MLflow left something out: {self._sent.refused}")
-        died = self._sender.poll() is not None and not self._closed
-        if died and self._num_senders < _MOST_SENDERS:
-            self._sender = self._start_sender()
+        if self._sender is not None and self._sender.poll() is None:
+            return True
+        if self._num_senders >= _MOST_SENDERS:
+            return False
+        self._sender = self._start_sender()
+        return True
 
     def _tell(self, topic: str, line: str) -> None:
         if topic not in self._told:
