@@ -32,12 +32,12 @@ NO_EFFECT_ON_RESULTS = frozenset(
         "loader.policy", "loader.backend", "loader.num_workers", "loader.prefetch",
         "loader.pin_memory", "loader.persistent_workers", "loader.start_method",
         "loader.timeout_s",
-        # When checkpoints are written, and with how many threads the same sums are done.
-        "engine.checkpoint_minutes", "engine.num_threads",
+        # When checkpoints are written.
+        "engine.checkpoint_minutes",
     }
 )  # fmt: skip
 """Settings and whole groups left out of `Resolved.result_hash`. When in doubt a setting is in:
-device, mixed precision and batch sizes change the last bits, so they count."""
+device, threads, mixed precision and batch sizes change the last bits, so they count."""
 
 
 @dataclass(frozen=True, slots=True)

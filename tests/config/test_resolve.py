@@ -46,7 +46,7 @@ def test_the_hash_is_the_same_for_any_way_of_loading() -> None:
     for overrides in (
         ["mode=lazy", "loader=aggressive", "hardware=rtx5080", "tracking=off", "name=other"],
         ["mode=eager", "loader.backend=threads", "loader.num_workers=2", "explain=true"],
-        ["mode=streaming", "paths.outputs=elsewhere", "engine.num_threads=1"],
+        ["mode=streaming", "paths.outputs=elsewhere"],
     ):  # fmt: skip
         assert compose(overrides).result_hash == usual
     for overrides in (["seed=1"], ["augment=none"], ["mode.dtype=float32"], ["frontend=pcen"]):
