@@ -28,7 +28,11 @@ def intervals(
     groups_R: Sequence[str] | npt.ArrayLike | None = None,
     level: float = 0.95,
 ) -> dict[str, tuple[float, float]]:
-    """Return the interval of each score of `metrics.score` that holds `level` of the resamples.
+    """Return an interval of each score of `metrics.score`, as wide as `level` of the resamples.
+
+    Percentiles, moved so that the middle of the resamples lies on the score itself. Resampling
+    repeats recordings, which flatters ranking scores of small sets: unmoved, the interval of a
+    small set's cmap can lie wholly above its cmap.
 
     A resample draws as many recordings as there are, with replacement; with `groups_R` it draws
     whole groups, which is wider and says how the score would change with other recordists. Scores
@@ -42,8 +46,11 @@ def intervals(
     probs = np.asarray(probs_RC, dtype=np.float64)
     labels = np.asarray(labels_R, dtype=np.int64)
     values = resampled_scores(probs, labels, num_samples, seed, groups_R)
+    whole = weighted_scores(probs, labels, np.ones((len(labels), 1)))
     tail = (1.0 - level) / 2
-    return {name: _percentiles(found_S, tail) for name, found_S in values.items()}
+    return {
+        name: _interval(found_S, float(whole[name][0]), tail) for name, found_S in values.items()
+    }
 
 
 def resampled_scores(
@@ -78,9 +85,9 @@ def _draw(generator: np.random.Generator, num_samples: int, num_groups: int) -> 
     return counts.reshape(num_samples, num_groups).astype(np.float64)
 
 
-def _percentiles(found_S: FloatArray, tail: float) -> tuple[float, float]:
+def _interval(found_S: FloatArray, score: float, tail: float) -> tuple[float, float]:
     known = found_S[np.isfinite(found_S)]
-    if not len(known):
+    if not len(known) or not np.isfinite(score):
         return float("nan"), float("nan")
-    low, high = np.quantile(known, [tail, 1.0 - tail])
-    return float(low), float(high)
+    low, middle, high = np.quantile(known, [tail, 0.5, 1.0 - tail])
+    return max(0.0, float(score + low - middle)), min(1.0, float(score + high - middle))

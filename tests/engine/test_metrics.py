@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import warnings
 from typing import Any
 
@@ -190,6 +189,17 @@ def test_intervals_depend_on_the_seed_alone_and_hold_the_score() -> None:
         assert one[name][0] <= score(probs, labels, NAMES[:4])[name] <= one[name][1]
 
 
+@given(st.integers(0, 2**32 - 1), st.integers(2, 25))
+@settings(max_examples=30, deadline=None)
+def test_an_interval_holds_its_own_score_however_small_the_set(seed: int, num: int) -> None:
+    generator = np.random.default_rng(seed)
+    probs, labels = generator.dirichlet(np.ones(4), num), generator.integers(4, size=num)
+    found = score(probs, labels, list("abcd"))
+    for name, (low, high) in intervals(probs, labels, num_samples=60, seed=seed).items():
+        if np.isfinite(found[name]) and np.isfinite(low):
+            assert low - 1e-12 <= found[name] <= high + 1e-12, name
+
+
 def test_whole_recordists_drawn_at_once_give_a_wider_interval() -> None:
     draw = np.random.default_rng(0)
     labels = draw.integers(0, 3, 200)
@@ -208,10 +218,3 @@ def test_intervals_at_the_edges_are_defined_without_warnings() -> None:
     single = intervals([[0.9, 0.1]], [0], num_samples=10, seed=0)
     assert single["accuracy"] == (1.0, 1.0)
     assert np.isnan(single["macro_auroc"]).all()
-
-
-def test_a_thousand_resamples_of_200_recordings_and_13_classes_are_quick() -> None:
-    probs, labels = noisy(3, 200, 13)
-    start = time.process_time()
-    intervals(probs, labels, num_samples=1000, seed=0)
-    assert time.process_time() - start < 2.0
