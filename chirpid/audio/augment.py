@@ -133,19 +133,31 @@ def _noise_level(draws: Draws, rule: AugmentRule) -> FloatArray:
 
 
 def augment_logmel(
-    spec_BMF: Tensor, draws: Draws, rule: AugmentRule, *, frames_hz: float
+    spec_BMF: Tensor,
+    draws: Draws,
+    rule: AugmentRule,
+    *,
+    frames_hz: float,
+    floor_db: float | None = None,
 ) -> Tensor:
     """Return log-mel [B, M, F] in dB with what `augment_wave` does to waveforms.
 
     Noise power adds to signal power, so noise is added in power and the sum put back into dB: what
     was louder than the noise stays as it was. The noise of a band is exponentially distributed
     around the drawn level, as the power of Gaussian noise in one bin is.
+
+    Args:
+        floor_db: digital silence, which stays as it is whatever the gain.
     """
     applied = draws.applied(rule.probability)
     spec_BMF = _shift(spec_BMF, draws, round(rule.time_shift_s * frames_hz), applied)
     if rule.gain_db:
         gain_db = draws.symmetric(_GAIN, rule.gain_db)[:, 0] * applied
-        spec_BMF = spec_BMF + _column(gain_db, spec_BMF)
+        gain_B11 = _column(gain_db, spec_BMF)
+        if floor_db is None:
+            spec_BMF = spec_BMF + gain_B11
+        else:
+            spec_BMF = torch.where(spec_BMF > floor_db, spec_BMF + gain_B11, spec_BMF)
     if rule.noise_db is not None:
         num_mels, num_frames = spec_BMF.shape[1:]
         unit = draws.field(_NOISE, num_mels * num_frames, spec_BMF.device)

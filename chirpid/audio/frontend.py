@@ -70,6 +70,11 @@ class FrontEnd(nn.Module):
         """Return the frames of a waveform of `num_samples`."""
         return 1 + num_samples // self.hop_samples
 
+    @property
+    def floor_db(self) -> float | None:
+        """The value of digital silence; None for PCEN, which has no lowest value of its own."""
+        return -self.top_db if self.kind == "logmel" else None
+
     def mel_hz(self) -> Tensor:
         """Return the centre frequency of each band, float32 [M]: where its filter peaks."""
         bin_hz = self.sample_rate_hz / self.fft_samples
@@ -131,11 +136,15 @@ class Normaliser(nn.Module):
     Args:
         clip_median: subtract each band's median over the clip first. What is steady, such as wind,
             traffic and the colour of a microphone, is then gone whoever recorded it.
+        floor_db: values down here are digital silence, such as padding: they do not count for the
+            median, and become 0, the background. None where there is no such value.
     """
 
-    def __init__(self, num_mels: int, *, clip_median: bool = False) -> None:
+    def __init__(
+        self, num_mels: int, *, clip_median: bool = False, floor_db: float | None = None
+    ) -> None:
         super().__init__()
-        self.clip_median = clip_median
+        self.clip_median, self.floor_db = clip_median, floor_db
         self.register_buffer("mean_M", torch.zeros(num_mels))
         self.register_buffer("std_M", torch.ones(num_mels))
 
@@ -148,7 +157,12 @@ class Normaliser(nn.Module):
         """Return the spectrograms without their median over time, if asked for."""
         if not self.clip_median:
             return spec_BMF
-        return spec_BMF - spec_BMF.median(dim=-1, keepdim=True).values
+        if self.floor_db is None:
+            return spec_BMF - spec_BMF.median(dim=-1, keepdim=True).values
+        silent_BMF = spec_BMF <= self.floor_db
+        heard_BMF = spec_BMF.masked_fill(silent_BMF, torch.nan)
+        median_BM1 = heard_BMF.nanmedian(dim=-1, keepdim=True).values
+        return (spec_BMF - median_BM1).masked_fill(silent_BMF, 0.0)
 
     def scale(self, centred_BMF: Tensor) -> Tensor:
         """Return centred spectrograms with mean 0 and deviation 1 over the training part."""

@@ -27,7 +27,9 @@ class BirdModel(nn.Module):
     ) -> None:
         super().__init__()
         self.frontend = frontend
-        self.normaliser = Normaliser(frontend.num_mels, clip_median=clip_median)
+        self.normaliser = Normaliser(
+            frontend.num_mels, clip_median=clip_median, floor_db=frontend.floor_db
+        )
         self.network = network
         self.classes = tuple(classes)
 

@@ -58,7 +58,9 @@ class Preparer:
             inputs = augment_wave(inputs, draws, rule, rate_hz=frontend.sample_rate_hz)
             spec = frontend(inputs)
         elif frontend.kind == "logmel":
-            spec = augment_logmel(inputs, draws, rule, frames_hz=self.frames_hz)
+            spec = augment_logmel(
+                inputs, draws, rule, frames_hz=self.frames_hz, floor_db=frontend.floor_db
+            )
         else:
             spec = inputs
         spec = self.model.normaliser.centre(spec)
