@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 from collections import OrderedDict
@@ -14,12 +15,18 @@ import torch
 from torch import Tensor
 
 from chirpid.data.rows import RowMaker, RowSpec, Stages, widen
+from chirpid.errors import BudgetError
 from chirpid.storage.caches import hold
 from chirpid.storage.locks import FileLock
 from chirpid.storage.parallel import Progress, for_each
 from chirpid.storage.rowstore import RowLayout, open_rows
 from chirpid.storage.shards import read_shard
 from chirpid.types import IntArray, Mode
+
+
+def as_ids(ids: IntArray) -> IntArray:
+    """Return ids as torch can take them: int64, contiguous, writeable; a copy only if needed."""
+    return np.require(ids, dtype=np.int64, requirements=["C", "W"])
 
 
 class SegmentDataset(Protocol):
@@ -55,6 +62,8 @@ class _Base:
         return self.num_segments
 
     def __getitem__(self, index: int) -> Tensor:
+        if index < 0:
+            index += self.num_segments
         return self.fetch(np.array([index]))[0][0]
 
     def __getitems__(self, indices: Sequence[int]) -> list[Tensor]:
@@ -63,10 +72,21 @@ class _Base:
     def fetch(self, ids: IntArray, out: Tensor | None = None) -> tuple[Tensor, Stages]:
         raise AssertionError("each mode fetches in its own way")
 
-    def _batch(self, ids: IntArray, out: Tensor | None) -> Tensor:
+    def _batch(self, ids: IntArray, out: Tensor | None) -> tuple[IntArray, Tensor]:
+        """Return checked ids and the tensor to fill.
+
+        Raises:
+            IndexError: an id is not that of a segment. Modes that read files would else read
+                something, or speak of a file that never was.
+        """
+        ids = as_ids(ids)
+        if len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < self.num_segments:
+            raise IndexError(f"ids reach from {ids.min()} to {ids.max()}, segments from 0 to "
+                             f"{self.num_segments - 1}")  # fmt: skip
         if out is None:
-            return torch.empty((len(ids), *self.spec.shape), dtype=torch.float32)
-        return out[: len(ids)]
+            return ids, torch.empty((len(ids), *self.spec.shape), dtype=torch.float32)
+        assert len(out) >= len(ids), "the buffer is smaller than the batch"
+        return ids, out[: len(ids)]
 
     def close(self) -> None:
         """Release files and memory."""
@@ -82,7 +102,8 @@ class LazyDataset(_Base):
         self.maker = maker
 
     def fetch(self, ids: IntArray, out: Tensor | None = None) -> tuple[Tensor, Stages]:
-        batch, stages = self._batch(ids, out), Stages()
+        stages = Stages()
+        ids, batch = self._batch(ids, out)
         # Through the kept type, so that a lazy batch has the bits of a cached one.
         row = torch.empty(self.spec.shape, dtype=self.spec.torch_dtype)
         for position, index in enumerate(ids.tolist()):
@@ -102,8 +123,8 @@ class TensorDataset(_Base):
 
     def fetch(self, ids: IntArray, out: Tensor | None = None) -> tuple[Tensor, Stages]:
         begin = time.perf_counter()
-        batch = self._batch(ids, out)
-        index = torch.from_numpy(np.ascontiguousarray(ids))
+        ids, batch = self._batch(ids, out)
+        index = torch.from_numpy(ids)
         if self.rows.dtype == torch.float32:
             torch.index_select(self.rows, 0, index, out=batch)
         else:
@@ -138,6 +159,7 @@ class CachedDataset(TensorDataset):
         self._use: FileLock | None = hold(folder)
 
     def close(self) -> None:
+        self.rows = self.rows.new_empty((0, *self.spec.shape))
         if self._use:
             self._use.close()
             self._use = None
@@ -167,7 +189,8 @@ class StreamingDataset(_Base):
         self.shards_read = 0
 
     def fetch(self, ids: IntArray, out: Tensor | None = None) -> tuple[Tensor, Stages]:
-        batch, stages = self._batch(ids, out), Stages()
+        stages = Stages()
+        ids, batch = self._batch(ids, out)
         shards = ids // self.layout.chunk_rows
         for shard in np.unique(shards).tolist():
             rows = self._shard(shard, stages)
@@ -211,6 +234,23 @@ class StreamingDataset(_Base):
         self.__init__(**state)  # type: ignore[misc]
 
 
+def check_shared_memory(need_bytes: int, place: Path = Path("/dev/shm")) -> None:
+    """Refuse what does not fit into shared memory: writing to it would kill the process.
+
+    Raises:
+        BudgetError: there is too little of it, as in a container with its default of 64 MiB.
+    """
+    if not place.is_dir():
+        return
+    free = shutil.disk_usage(place).free
+    if need_bytes > free:
+        raise BudgetError(
+            f"mode=eager needs {need_bytes / 2**20:.0f} MiB of shared memory for worker processes, "
+            f"{place} has {free / 2**20:.0f} MiB free. Use loader.backend=threads or mode=cached, "
+            "or give the container more (docker run --shm-size)."
+        )
+
+
 def load_eager(
     maker: RowMaker, *, share: bool, num_threads: int, progress: Progress | None = None
 ) -> TensorDataset:
@@ -220,6 +260,8 @@ def load_eager(
         share: in shared memory, for worker processes that are not forked.
     """
     num_rows, chunk = len(maker.segments), 16
+    if share:
+        check_shared_memory(num_rows * maker.spec.row_bytes)
     rows = torch.empty((num_rows, *maker.spec.shape), dtype=maker.spec.torch_dtype)
     if share:
         rows.share_memory_()  # type: ignore[no-untyped-call]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from pickle import PicklingError
 
 import torch
 
 from chirpid.data.datasets import SegmentDataset, TensorDataset
+from chirpid.errors import TrainingError
 from chirpid.loading.backends.base import LoaderBackend
 from chirpid.loading.backends.device import DeviceBackend
 from chirpid.loading.backends.inline import InlineBackend
@@ -35,8 +37,10 @@ class Loader:
 
     def close(self) -> None:
         """End workers and release the dataset."""
-        self.backend.close()
-        self.dataset.close()
+        try:
+            self.backend.close()
+        finally:
+            self.dataset.close()
 
 
 def make_loader(
@@ -49,32 +53,55 @@ def make_loader(
 ) -> Loader:
     """Return the loader of a plan.
 
-    Worker processes that cannot start are replaced by threads, in one line told to `say`.
+    Worker processes that cannot start are replaced by threads, and a device that does not hold
+    the set by the calling thread, in one line told to `say`.
     """
-    name = plan.backend.value
     pin = plan.pin_memory.value and device.type == "cuda"
     workers, prefetch = plan.num_workers.value, plan.prefetch.value
-    if name is Backend.processes:
-        problem = workers_can_start(plan.start_method.value)
-        if problem:
-            name = Backend.threads
-            if say:
-                say(f"backend processes -> threads: {problem}")
-    backend: LoaderBackend
-    if name is Backend.device and isinstance(dataset, TensorDataset):
-        backend = DeviceBackend(dataset, device)
-    elif name is Backend.threads:
-        backend = ThreadsBackend(dataset, num_workers=workers, prefetch=prefetch, pin_memory=pin)
+    name, backend = plan.backend.value, None
+    if name is Backend.device:
+        name, backend = _on_device(dataset, device, say)
     elif name is Backend.processes:
-        backend = ProcessesBackend(
-            dataset,
-            num_workers=workers,
-            prefetch=prefetch,
-            pin_memory=pin,
-            persistent=plan.persistent_workers.value,
-            start_method=plan.start_method.value,
-            timeout_s=timeout_s,
-        )
-    else:
-        backend = InlineBackend(dataset, pin_memory=pin)
-    return Loader(dataset, backend, name)
+        name, backend = _with_processes(dataset, plan, pin, timeout_s, say)
+    if name is Backend.threads:
+        backend = ThreadsBackend(dataset, num_workers=workers, prefetch=prefetch, pin_memory=pin)
+    return Loader(dataset, backend or InlineBackend(dataset, pin_memory=pin), name)
+
+
+def _on_device(
+    dataset: SegmentDataset, device: torch.device, say: Say | None
+) -> tuple[Backend, LoaderBackend | None]:
+    problem = f"mode={dataset.mode.value} does not hold the set in one piece"
+    if isinstance(dataset, TensorDataset):
+        try:
+            return Backend.device, DeviceBackend(dataset, device)
+        except torch.OutOfMemoryError:
+            problem = f"the set does not fit on {device}"
+    if say:
+        say(f"backend device -> inline: {problem}")
+    return Backend.inline, None
+
+
+def _with_processes(
+    dataset: SegmentDataset, plan: LoaderPlan, pin: bool, timeout_s: float, say: Say | None
+) -> tuple[Backend, LoaderBackend | None]:
+    problem = workers_can_start(plan.start_method.value)
+    if problem is None:
+        try:
+            return Backend.processes, ProcessesBackend(
+                dataset,
+                num_workers=plan.num_workers.value,
+                prefetch=plan.prefetch.value,
+                pin_memory=pin,
+                persistent=plan.persistent_workers.value,
+                start_method=plan.start_method.value,
+                timeout_s=timeout_s,
+            )
+        except (OSError, PicklingError, AttributeError, TypeError, TrainingError) as error:
+            # Of these, the middle three are what pickle raises for what it cannot send.
+            problem = (
+                f"workers cannot start ({str(error).splitlines()[0] if str(error) else error})"
+            )
+    if say:
+        say(f"backend processes -> threads: {problem}")
+    return Backend.threads, None

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import psutil
 
 GIB = 2**30
-_CGROUP = Path("/sys/fs/cgroup")
+CGROUPS = Path("/sys/fs/cgroup")
+OWN_GROUPS = Path("/proc/self/cgroup")
+"""Which control groups this process is in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +33,10 @@ def read_machine(device: str = "auto") -> Machine:
     Args:
         device: "cpu" leaves the GPU out, which saves asking the driver.
     """
-    limit = cgroup_memory_limit()
     memory = psutil.virtual_memory()
-    total, free = memory.total, memory.available
-    if limit is not None and limit < total:
-        total, free = limit, min(free, limit - cgroup_memory_used())
+    limit, left = cgroup_memory_limit(), cgroup_memory_free()
+    total = memory.total if limit is None else min(memory.total, limit)
+    free = memory.available if left is None else min(memory.available, left)
     gpu, gpu_bytes = (None, 0) if device == "cpu" else _read_gpu()
     return Machine(
         num_cores=usable_cores(),
@@ -54,35 +55,72 @@ def usable_cores() -> int:
     return max(1, min(cores, quota)) if quota else cores
 
 
-def cgroup_cores(root: Path = _CGROUP) -> int | None:
-    """Return the whole cores that the container's CPU quota allows, or None without a quota."""
-    text = _read(root / "cpu.max")
-    if text:
-        quota, _, period = text.partition(" ")
-        return None if quota == "max" else max(1, int(quota) // int(period or 100_000))
-    old_quota = _read(root / "cpu/cpu.cfs_quota_us")
-    old_period = _read(root / "cpu/cpu.cfs_period_us")
-    if old_quota and old_period and int(old_quota) > 0:
-        return max(1, int(old_quota) // int(old_period))
-    return None
+def cgroup_cores(root: Path = CGROUPS, own: Path = OWN_GROUPS) -> int | None:
+    """Return the whole cores that the tightest CPU quota allows, or None without a quota."""
+    cores = []
+    for folder in _groups(root, own, "cpu"):
+        quota, _, period = (_read(folder / "cpu.max") or "").partition(" ")
+        if not quota:
+            quota = _read(folder / "cpu.cfs_quota_us") or ""
+            period = _read(folder / "cpu.cfs_period_us") or ""
+        if quota.isdecimal():  # not "max", and not -1
+            cores.append(max(1, int(quota) // int(period or 100_000)))
+    return min(cores, default=None)
 
 
-def cgroup_memory_limit(root: Path = _CGROUP) -> int | None:
-    """Return the container's memory limit in bytes, or None without one."""
-    for name in ("memory.max", "memory/memory.limit_in_bytes"):
-        text = _read(root / name)
-        if text and text != "max":
-            return int(text)
-    return None
+def cgroup_memory_limit(root: Path = CGROUPS, own: Path = OWN_GROUPS) -> int | None:
+    """Return the tightest memory limit in bytes, or None without one."""
+    limits = [limit for _, limit in _memory_limits(root, own)]
+    return min(limits, default=None)
 
 
-def cgroup_memory_used(root: Path = _CGROUP) -> int:
-    """Return the bytes that the container uses and cannot drop: pages of files are not counted."""
-    used = int(_read(root / "memory.current") or _read(root / "memory/memory.usage_in_bytes") or 0)
-    stat = _read(root / "memory.stat") or _read(root / "memory/memory.stat") or ""
+def cgroup_memory_free(root: Path = CGROUPS, own: Path = OWN_GROUPS) -> int | None:
+    """Return the bytes that can still be taken below the tightest limit, or None without one."""
+    return min((limit - _memory_used(f) for f, limit in _memory_limits(root, own)), default=None)
+
+
+def _memory_limits(root: Path, own: Path) -> list[tuple[Path, int]]:
+    limits = []
+    for folder in _groups(root, own, "memory"):
+        for name in ("memory.max", "memory.limit_in_bytes"):
+            text = _read(folder / name)
+            if text and text.isdecimal():
+                limits.append((folder, int(text)))
+    return limits
+
+
+def _memory_used(folder: Path) -> int:
+    """Return the bytes a group uses and cannot drop: pages of files are not counted."""
+    used = _read(folder / "memory.current") or _read(folder / "memory.usage_in_bytes") or "0"
+    stat = _read(folder / "memory.stat") or ""
     fields = dict(line.split(" ", 1) for line in stat.splitlines() if " " in line)
-    files = int(fields.get("inactive_file", 0)) + int(fields.get("active_file", 0))
-    return max(0, used - files)
+    # In version 1 the plain names leave out what groups below hold; the totals do not.
+    files = sum(
+        int(fields.get(f"total_{name}", fields.get(name, 0)))
+        for name in ("inactive_file", "active_file")
+    )
+    return max(0, int(used) - files)
+
+
+def _groups(root: Path, own: Path, controller: str) -> list[Path]:
+    """Return the folders of this process's control groups, each up to the root, that exist.
+
+    Each level may set a limit: a container at the root, a batch system or a service below it.
+    """
+    folders = [root, root / controller]
+    for line in (_read(own) or "").splitlines():
+        number, _, rest = line.partition(":")
+        names, _, path = rest.partition(":")
+        if number == "0" and not names:  # version 2: one tree for all
+            top = root
+        elif controller in names.split(","):
+            top = root / controller
+        else:
+            continue
+        below = PurePosixPath(path.lstrip("/"))
+        if ".." not in below.parts:
+            folders += [top / part for part in (below, *below.parents)]
+    return [folder for folder in dict.fromkeys(folders) if folder.is_dir()]
 
 
 def _read(path: Path) -> str | None:

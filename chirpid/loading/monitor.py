@@ -29,8 +29,9 @@ class EpochMonitor:
     stages: dict[str, float] = field(default_factory=dict)
     transfer_s: float = 0.0
     own_s: float = 0.0
-    """Seconds that measuring itself took."""
+    """Seconds that measuring itself took, the probes before and after the epoch included."""
     _zero: float = 0.0
+    _waited_s: float = 0.0
     _disk_bytes: int = 0
     _cpu_s: float = 0.0
 
@@ -38,6 +39,7 @@ class EpochMonitor:
         """Yield the batches; the time between two is taken as the step of the first."""
         self._zero = time.perf_counter()
         self._disk_bytes, self._cpu_s = _disk_bytes(), _cpu_seconds()
+        self.own_s += time.perf_counter() - self._zero
         source = iter(batches)
         while True:
             asked = time.perf_counter()
@@ -46,16 +48,16 @@ class EpochMonitor:
             except StopIteration:
                 return
             got = time.perf_counter()
-            self._note(batch)
-            noted = time.perf_counter()
             yield batch
             stepped = time.perf_counter()
-            self.asked_s.append(asked - self._zero)
-            self.got_s.append(got - self._zero)
-            self.stepped_s.append(stepped - self._zero)
-            self.own_s += noted - got + time.perf_counter() - stepped
+            self._note(batch, asked, got, stepped)
+            self.own_s += time.perf_counter() - stepped
 
-    def _note(self, batch: Batch) -> None:
+    def _note(self, batch: Batch, asked: float, got: float, stepped: float) -> None:
+        self.asked_s.append(asked - self._zero)
+        self.got_s.append(got - self._zero)
+        self.stepped_s.append(stepped - self._zero)
+        self._waited_s += got - asked
         self.num_samples += len(batch)
         self.num_bytes += batch.inputs.nbytes
         for name, seconds in batch.stages.items():
@@ -74,15 +76,15 @@ class EpochMonitor:
     @property
     def wait_share(self) -> float:
         """Share of the time so far that the loop waited for batches."""
-        if not self.stepped_s:
-            return 0.0
-        waited = float(np.sum(self.got_s[: len(self.stepped_s)]) - np.sum(self.asked_s))
-        return waited / max(self.elapsed_s, 1e-9)
+        return self._waited_s / max(self.elapsed_s, 1e-9)
 
     def summary(self) -> dict[str, float]:
-        """Return the figures of the epoch, named as in MLflow."""
+        """Return the figures of the epoch, named as in MLflow; none if it had no batch."""
         if not self.stepped_s:
             return {}
+        begin = time.perf_counter()
+        disk_bytes, cpu_s, rss = _disk_bytes(), _cpu_seconds(), tree_rss_bytes()
+        self.own_s += time.perf_counter() - begin
         timeline = self.timeline
         wait_ms = (timeline[:, 1] - timeline[:, 0]) * 1e3
         step_ms = (timeline[:, 2] - timeline[:, 1]) * 1e3
@@ -102,9 +104,10 @@ class EpochMonitor:
             "loader/step_ms": float(step_ms.mean()),
             "loader/transfer_ms": self.transfer_s * 1e3 / len(wait_ms),
             "loader/monitor_share": self.own_s / elapsed,
-            "loader/disk_mib": (_disk_bytes() - self._disk_bytes) / MIB,
-            "loader/cpu_share": (_cpu_seconds() - self._cpu_s) / elapsed,
-            "loader/rss_mib": tree_rss_bytes() / MIB,
+            # Workers that ended meanwhile took their counts with them.
+            "loader/disk_mib": max(0, disk_bytes - self._disk_bytes) / MIB,
+            "loader/cpu_share": max(0.0, cpu_s - self._cpu_s) / elapsed,
+            "loader/rss_mib": rss / MIB,
         }
         for name, seconds in self.stages.items():
             figures[f"loader/{name}_ms_per_sample"] = seconds * 1e3 / max(self.num_samples, 1)

@@ -5,65 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from chirpid.loading.hardware import Machine
+from chirpid.errors import BudgetError
+from chirpid.loading.hardware import GIB, Machine
+from chirpid.loading.inputs import Profile, Traits, Wish
 from chirpid.types import Backend, Mode, Policy, StartMethod
 
+__all__ = ["Decision", "LoaderPlan", "Profile", "Traits", "Wish", "in_flight", "make_plan"]
+
 T = TypeVar("T")
-GIB = 2**30
-
-
-@dataclass(frozen=True, slots=True)
-class Profile:
-    """What `hardware` says: facts to plan for, and caps. None is taken from the machine."""
-
-    name: str = "auto"
-    num_cores: int | None = None
-    ram_bytes: int | None = None
-    gpu: str | None = None
-    gpu_bytes: int | None = None
-    num_workers_heavy: int | None = None
-    prefetch_heavy: int = 4
-    num_workers_light: int | None = None
-    prefetch_light: int = 4
-    core_fraction: float = 0.75
-    small_set_samples: int = 1000
-    max_workers_small: int = 4
-    large_set_samples: int = 10000
-    extra_workers_large: int = 2
-    max_workers: int = 16
-    low_memory_bytes: int = 4 * GIB
-    max_workers_low_memory: int = 2
-    pin_memory: bool = True
-    persistent_workers: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What `loader` says. None is decided here."""
-
-    policy: Policy = Policy.balanced
-    backend: Backend = Backend.auto
-    num_workers: int | None = None
-    prefetch: int | None = None
-    pin_memory: bool | None = None
-    persistent_workers: bool | None = None
-    start_method: StartMethod = StartMethod.auto
-
-
-@dataclass(frozen=True, slots=True)
-class Traits:
-    """What is known of the dataset before anything is loaded."""
-
-    mode: Mode
-    num_segments: int
-    batch_bytes: int
-    """Bytes of one float32 batch."""
-    store_bytes: int
-    """Bytes of all rows as kept."""
-    resident_bytes: int = 0
-    """Bytes of RAM that the mode itself holds."""
-    heavy: bool = False
-    """Decoding, the front end or augmentation run while a batch is fetched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,23 +56,29 @@ def make_plan(
 
     Args:
         budget_bytes: RAM that loading may take.
+    Raises:
+        BudgetError: not even two batches fit beside what the mode holds.
     """
     clamps: list[str] = []
     backend = _backend(machine, wish, traits, clamps)
     workers = _workers(machine, profile, wish, traits, backend.value, clamps)
     prefetch = _prefetch(profile, wish, traits, backend.value)
     workers, prefetch = _fit(workers, prefetch, backend.value, traits, budget_bytes, clamps)
-    start = _start_method(wish, backend.value)
+    if workers.value == 0 and backend.value in (Backend.threads, Backend.processes):
+        clamps.append(f"backend {backend.value.value} -> inline: {workers.reason}")
+        backend = Decision(Backend.inline, "clamp", workers.reason)
+        prefetch = _prefetch(profile, wish, traits, Backend.inline)
+    total = _total(workers.value, prefetch.value, backend.value, traits)
+    _check_budget(traits, total, budget_bytes)
     return LoaderPlan(
         backend=backend,
         num_workers=workers,
         prefetch=prefetch,
-        pin_memory=_pin(machine, profile, wish, clamps),
+        pin_memory=_pin(machine, profile, wish, backend.value, clamps),
         persistent_workers=_persistent(profile, wish, workers.value),
-        start_method=start,
+        start_method=_start_method(wish, backend.value),
         batch_bytes=traits.batch_bytes,
-        total_bytes=traits.resident_bytes
-        + in_flight(workers.value, prefetch.value) * traits.batch_bytes,
+        total_bytes=total,
         clamps=tuple(clamps),
     )
 
@@ -131,6 +86,26 @@ def make_plan(
 def in_flight(num_workers: int, prefetch: int) -> int:
     """Return the batches that exist at once: in preparation, and two with the caller."""
     return max(1, num_workers) * prefetch + 2 if num_workers else 2
+
+
+def _total(num_workers: int, prefetch: int, backend: Backend, traits: Traits) -> int:
+    resident = traits.resident_bytes
+    if backend is Backend.processes and traits.mode is Mode.streaming:
+        resident *= max(1, num_workers)  # each process keeps a window of its own
+    return resident + in_flight(num_workers, prefetch) * traits.batch_bytes
+
+
+def _check_budget(traits: Traits, total: int, budget: int) -> None:
+    if total <= budget:
+        return
+    if traits.resident_bytes > budget:
+        instead = "mode=cached" if traits.mode is Mode.eager else "a smaller mode.window_segments"
+    else:
+        instead = "a smaller loader.batch_size"
+    raise BudgetError(
+        f"mode={traits.mode.value} needs {total / GIB:.2f} GiB, the memory budget allows "
+        f"{max(0, budget) / GIB:.2f} GiB. Use {instead}, or raise memory.fraction."
+    )
 
 
 def _backend(machine: Machine, wish: Wish, traits: Traits, clamps: list[str]) -> Decision[Backend]:
@@ -187,6 +162,8 @@ def _workers(
     if backend in (Backend.inline, Backend.device):
         return Decision(0, "dataset", f"backend {backend.value} fetches in the caller")
     if wish.num_workers is not None:
+        if wish.num_workers == 0:
+            clamps.append(f"num_workers 0 -> 1: loader.backend={backend.value} has workers")
         wanted = Decision(max(1, wish.num_workers), "override", "loader.num_workers")
     else:
         wanted = _profile_workers(machine, profile, wish, traits)
@@ -250,15 +227,13 @@ def _fit(
     clamps: list[str],
 ) -> tuple[Decision[int], Decision[int]]:
     """Lower prefetch, then workers, until the batches in flight fit the budget."""
-    room = budget_bytes - traits.resident_bytes
-    why = f"batches of {traits.batch_bytes / 2**20:.1f} MiB, {max(room, 0) / GIB:.2f} GiB to spend"
-    while in_flight(workers.value, prefetch.value) * traits.batch_bytes > room:
+    room = max(0, budget_bytes - traits.resident_bytes)
+    why = f"batches of {traits.batch_bytes / 2**20:.1f} MiB, {room / GIB:.2f} GiB to spend"
+    while workers.value and (_total(workers.value, prefetch.value, backend, traits) > budget_bytes):
         if prefetch.value > 1:
             prefetch = Decision(prefetch.value - 1, "clamp", why)
-        elif workers.value > 1:
-            workers = Decision(workers.value - 1, "clamp", why)
         else:
-            break
+            workers = Decision(workers.value - 1, "clamp", why)
     if workers.source == "clamp" and workers.reason == why:
         clamps.append(f"num_workers -> {workers.value}: {why}")
     if prefetch.source == "clamp":
@@ -266,14 +241,21 @@ def _fit(
     return workers, prefetch
 
 
-def _pin(machine: Machine, profile: Profile, wish: Wish, clamps: list[str]) -> Decision[bool]:
+def _pin(
+    machine: Machine, profile: Profile, wish: Wish, backend: Backend, clamps: list[str]
+) -> Decision[bool]:
     wanted = profile.pin_memory if wish.pin_memory is None else wish.pin_memory
     source = "profile" if wish.pin_memory is None else "override"
+    if backend is Backend.device:
+        return Decision(False, "dataset", "batches are made on the GPU")
     if wanted and machine.gpu is None:
         if wish.pin_memory:
             clamps.append("pin_memory true -> false: there is no GPU to copy to")
         return Decision(False, "clamp", "there is no GPU to copy to")
-    return Decision(wanted, source, "page-locked batches copy to the GPU while it computes")
+    if not wanted:
+        where = "loader" if source == "override" else "hardware"
+        return Decision(False, source, f"{where}.pin_memory=false")
+    return Decision(True, source, "page-locked batches copy to the GPU while it computes")
 
 
 def _persistent(profile: Profile, wish: Wish, num_workers: int) -> Decision[bool]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import TypeVar
@@ -24,7 +25,17 @@ def for_each(
 
     Decoders and torch release the GIL, so that threads use all cores.
     """
-    done = 0
+    done, failed = 0, threading.Event()
+
+    def work_unless_failed(item: Item) -> None:
+        if failed.is_set():
+            return
+        try:
+            work(item)
+        except BaseException:
+            failed.set()  # here, and not when the caller hears of it: many items fit in between
+            raise
+
     if progress:
         progress(0, len(items))
     main_threads = torch.get_num_threads()
@@ -32,7 +43,7 @@ def for_each(
         max(1, num_threads), thread_name_prefix="chirpid-build", initializer=_use_one_thread
     )
     try:
-        futures = [pool.submit(work, item) for item in items]
+        futures = [pool.submit(work_unless_failed, item) for item in items]
         for future in as_completed(futures):
             future.result()
             done += 1

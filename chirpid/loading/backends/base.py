@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import torch
@@ -18,13 +18,21 @@ class LoaderBackend(Protocol):
     def run(self, batches: Sequence[IntArray]) -> Iterator[Batch]:
         """Yield one `Batch` per array of ids, in order.
 
-        A batch is valid until the next-but-one is asked for. Only one iterator may be in use.
+        A batch is valid until the next-but-one is asked for; a copy of it to a GPU must be queued
+        before the next one is asked for. Only one iterator may be in use.
         """
         ...
 
     def close(self) -> None:
         """End threads and processes."""
         ...
+
+
+class Fence(Protocol):
+    """A point in the work queued on a device."""
+
+    def synchronize(self) -> None:
+        """Wait until the device is past that point."""
 
 
 class Ring:
@@ -35,9 +43,15 @@ class Ring:
         self._num_slots, self._pin = num_slots, pin_memory
         self._slots: list[Tensor] = []
         self._batch_size = 0
+        # From page-locked memory the device copies on its own, steps after it was told to.
+        self._make_fence: Callable[[], Fence] | None = _fence_here if pin_memory else None
+        self._fences: dict[int, Fence] = {}
 
     def reserve(self, batch_size: int) -> None:
-        """Make sure that every slot holds `batch_size` rows."""
+        """Make sure that every slot holds `batch_size` rows and that none is being read."""
+        for fence in [*self._fences.values(), *([self._make_fence()] if self._make_fence else [])]:
+            fence.synchronize()
+        self._fences.clear()
         if batch_size <= self._batch_size:
             return
         self._batch_size = batch_size
@@ -49,8 +63,22 @@ class Ring:
             ]
 
     def slot(self, turn: int) -> Tensor:
-        """Return the buffer of batch number `turn`."""
+        """Return the buffer of batch number `turn`, once the device has copied what was in it."""
+        fence = self._fences.pop(turn % self._num_slots, None)
+        if fence is not None:
+            fence.synchronize()
         return self._slots[turn % self._num_slots]
+
+    def was_used(self, turn: int) -> None:
+        """Note that the caller has queued its copies out of the buffer of batch `turn`."""
+        if self._make_fence is not None:
+            self._fences[turn % self._num_slots] = self._make_fence()
+
+
+def _fence_here() -> Fence:
+    event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+    event.record()
+    return event
 
 
 def largest(batches: Sequence[IntArray]) -> int:

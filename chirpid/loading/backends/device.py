@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-from chirpid.data.datasets import TensorDataset
+from chirpid.data.datasets import TensorDataset, as_ids
 from chirpid.data.rows import widen
 from chirpid.types import Batch, IntArray
 
@@ -20,7 +20,7 @@ class DeviceBackend:
         self._rows = dataset.rows.to(device)
 
     def run(self, batches: Sequence[IntArray]) -> Iterator[Batch]:
-        for ids in batches:
+        for ids in map(as_ids, batches):
             begin = time.perf_counter()
             index = torch.from_numpy(ids).to(self.device, non_blocking=True)
             kept = self._rows.index_select(0, index)

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
-from chirpid.data.datasets import SegmentDataset
+from chirpid.data.datasets import SegmentDataset, as_ids
 from chirpid.errors import ChirpError, TrainingError
+from chirpid.loading.backends.deaths import waiting_for_workers
 from chirpid.types import Batch, IntArray, StartMethod
 
 
@@ -21,7 +22,7 @@ class _Batches(Sampler[IntArray]):
         self.batches: Sequence[IntArray] = ()
 
     def __iter__(self) -> Iterator[IntArray]:
-        return iter(self.batches)
+        return map(as_ids, self.batches)
 
     def __len__(self) -> int:
         return len(self.batches)
@@ -38,7 +39,7 @@ class _ByBatch(Dataset[object]):
             inputs, stages = self.dataset.fetch(ids)
         except ChirpError as error:
             # As a value: raised in a worker it would arrive wrapped in a traceback of text.
-            return error
+            return _portable(error)
         info = get_worker_info()
         return ids, inputs, stages, info.id if info else -1
 
@@ -73,24 +74,48 @@ class ProcessesBackend:
             # Its own: the loader's seed must not be drawn from the stream that dropout uses.
             generator=torch.Generator(),
         )
+        if persistent:
+            # Now, so that a system without room for them is found where threads can still be had.
+            for _ in self.run([]):
+                raise AssertionError("no batch was asked for")
 
     def run(self, batches: Sequence[IntArray]) -> Iterator[Batch]:
         assert self._loader is not None, "the backend is closed"
         self._batches.batches = batches
-        try:
-            for item in self._loader:
-                if isinstance(item, ChirpError):
-                    raise item
-                ids, inputs, stages, worker = item
-                yield Batch(ids=ids, inputs=inputs, stages=stages, worker=worker)
-        except RuntimeError as error:
-            raise _explain(error) from error
+        items = self._items(self._loader)
+        for item in items:
+            if isinstance(item, ChirpError):
+                raise item
+            ids, inputs, stages, worker = item
+            yield Batch(ids=ids, inputs=inputs, stages=stages, worker=worker)
+
+    def _items(self, loader: DataLoader[object]) -> Iterator[Any]:
+        iterator: Iterator[object] | None = None
+        while True:
+            try:
+                with waiting_for_workers():
+                    iterator = iter(loader) if iterator is None else iterator
+                    item = next(iterator)
+            except StopIteration:
+                return
+            except RuntimeError as error:
+                explained = _explain(error)
+                if explained is None:
+                    raise
+                self._end_workers()
+                raise explained from error
+            yield item
+
+    def _end_workers(self) -> None:
+        iterator: Any = getattr(self._loader, "_iterator", None)
+        if iterator is not None:
+            iterator._shutdown_workers()
+            assert self._loader is not None
+            self._loader._iterator = None  # the next pass starts new ones
 
     def close(self) -> None:
         """End the processes."""
-        iterator = getattr(self._loader, "_iterator", None)
-        if iterator is not None:
-            iterator._shutdown_workers()
+        self._end_workers()
         self._loader = None
 
 
@@ -103,11 +128,24 @@ def _as_it_is(item: object) -> object:
     return item
 
 
-def _explain(error: RuntimeError) -> Exception:
+def _portable(error: ChirpError) -> ChirpError:
+    """Return an error with the same line that can be pickled whatever its class takes."""
+    kind = next(c for c in type(error).__mro__ if c.__module__ == ChirpError.__module__)
+    assert issubclass(kind, ChirpError)
+    return kind(str(error))
+
+
+def _explain(error: RuntimeError) -> TrainingError | None:
     text = str(error)
+    if "Bus error" in text:
+        return TrainingError(
+            "A loader worker died: shared memory (/dev/shm) is full. Lower loader.prefetch or "
+            "loader.batch_size, give the container more (docker run --shm-size), or use "
+            "loader.backend=threads."
+        )
     if "exited unexpectedly" in text or "killed by signal" in text:
         return TrainingError(
-            f"A loader worker died ({text.splitlines()[0]}). If memory ran out, lower "
+            f"A loader worker died ({text.splitlines()[0].rstrip('. ')}). If memory ran out, lower "
             "loader.num_workers or loader.prefetch, or use loader.backend=threads."
         )
     if "timed out" in text:
@@ -115,7 +153,12 @@ def _explain(error: RuntimeError) -> Exception:
             "No batch came from the loader workers within loader.timeout_s. "
             "Raise it, or use loader.backend=threads."
         )
-    return error
+    if "Too many open files" in text:
+        return TrainingError(
+            "Too many open files in the loader workers. Raise the limit (ulimit -n), or use "
+            "loader.backend=threads."
+        )
+    return None
 
 
 def workers_can_start(start_method: StartMethod) -> str | None:

@@ -1,0 +1,62 @@
+"""What a loader plan is made from: the profile's facts, the user's wishes, the set's traits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from chirpid.loading.hardware import GIB
+from chirpid.types import Backend, Mode, Policy, StartMethod
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What `hardware` says: facts to plan for, and caps. None is taken from the machine."""
+
+    name: str = "auto"
+    num_cores: int | None = None
+    ram_bytes: int | None = None
+    gpu: str | None = None
+    gpu_bytes: int | None = None
+    num_workers_heavy: int | None = None
+    prefetch_heavy: int = 4
+    num_workers_light: int | None = None
+    prefetch_light: int = 4
+    core_fraction: float = 0.75
+    small_set_samples: int = 1000
+    max_workers_small: int = 4
+    large_set_samples: int = 10000
+    extra_workers_large: int = 2
+    max_workers: int = 16
+    low_memory_bytes: int = 4 * GIB
+    max_workers_low_memory: int = 2
+    pin_memory: bool = True
+    persistent_workers: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What `loader` says. None is decided here."""
+
+    policy: Policy = Policy.balanced
+    backend: Backend = Backend.auto
+    num_workers: int | None = None
+    prefetch: int | None = None
+    pin_memory: bool | None = None
+    persistent_workers: bool | None = None
+    start_method: StartMethod = StartMethod.auto
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What is known of the dataset before anything is loaded."""
+
+    mode: Mode
+    num_segments: int
+    batch_bytes: int
+    """Bytes of one float32 batch."""
+    store_bytes: int
+    """Bytes of all rows as kept."""
+    resident_bytes: int = 0
+    """Bytes of RAM that the mode itself holds."""
+    heavy: bool = False
+    """Decoding, the front end or augmentation run while a batch is fetched."""
