@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pickle import PicklingError
 
@@ -88,20 +89,21 @@ def _with_processes(
     problem = workers_can_start(plan.start_method.value)
     if problem is None:
         try:
-            return Backend.processes, ProcessesBackend(
-                dataset,
-                num_workers=plan.num_workers.value,
-                prefetch=plan.prefetch.value,
-                pin_memory=pin,
-                persistent=plan.persistent_workers.value,
-                start_method=plan.start_method.value,
-                timeout_s=timeout_s,
-            )
+            with warnings.catch_warnings():
+                # What torch adds to an error of pickle; it is told below, in one line.
+                warnings.filterwarnings("ignore", "Got pickle error")
+                return Backend.processes, ProcessesBackend(
+                    dataset,
+                    num_workers=plan.num_workers.value,
+                    prefetch=plan.prefetch.value,
+                    pin_memory=pin,
+                    persistent=plan.persistent_workers.value,
+                    start_method=plan.start_method.value,
+                    timeout_s=timeout_s,
+                )
         except (OSError, PicklingError, AttributeError, TypeError, TrainingError) as error:
             # Of these, the middle three are what pickle raises for what it cannot send.
-            problem = (
-                f"workers cannot start ({str(error).splitlines()[0] if str(error) else error})"
-            )
+            problem = f"workers cannot start ({(str(error) or repr(error)).splitlines()[0]})"
     if say:
         say(f"backend processes -> threads: {problem}")
     return Backend.threads, None

@@ -98,20 +98,22 @@ class ProcessesBackend:
                     item = next(iterator)
             except StopIteration:
                 return
-            except RuntimeError as error:
+            except (RuntimeError, OSError, EOFError) as error:
                 explained = _explain(error)
                 if explained is None:
                     raise
-                self._end_workers()
+                self._end_workers(iterator)
                 raise explained from error
             yield item
 
-    def _end_workers(self) -> None:
-        iterator: Any = getattr(self._loader, "_iterator", None)
+    def _end_workers(self, iterator: Any = None) -> None:
+        """End the workers of `iterator`, or those that outlive passes."""
+        if self._loader is None:
+            return
+        iterator = iterator or self._loader._iterator
         if iterator is not None:
             iterator._shutdown_workers()
-            assert self._loader is not None
-            self._loader._iterator = None  # the next pass starts new ones
+        self._loader._iterator = None  # the next pass starts new ones
 
     def close(self) -> None:
         """End the processes."""
@@ -135,8 +137,11 @@ def _portable(error: ChirpError) -> ChirpError:
     return kind(str(error))
 
 
-def _explain(error: RuntimeError) -> TrainingError | None:
+def _explain(error: Exception) -> TrainingError | None:
     text = str(error)
+    if isinstance(error, (ConnectionError, EOFError, FileNotFoundError)):
+        # It was killed while its batch was on the way: the channel broke before the word came.
+        text = f"exited unexpectedly: {text}"
     if "Bus error" in text:
         return TrainingError(
             "A loader worker died: shared memory (/dev/shm) is full. Lower loader.prefetch or "
