@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from chirpid.audio.augment import AugmentRule
 from chirpid.audio.frontend import FrontEnd
@@ -27,9 +26,10 @@ from chirpid.data.sources import load_manifest
 from chirpid.data.splits import Folds, make_folds
 from chirpid.engine.model import BirdModel
 from chirpid.engine.rule import Task, TrainRule
-from chirpid.errors import ConfigError, did_you_mean
+from chirpid.errors import ConfigError
 from chirpid.loading.hardware import Machine
 from chirpid.loading.plan import LoaderPlan, Profile, Traits, Wish, make_plan
+from chirpid.models.named import find_model, make_network, try_network
 from chirpid.types import Backend, Keep, Mode, StartMethod, StoreDtype
 
 GIB = 2**30
@@ -268,43 +268,32 @@ def model_maker(config: RootConfig, classes: Sequence[str]) -> Callable[[], Bird
     Raises:
         ConfigError: `model.target` does not exist, or does not take `model.params`.
     """
-    target, params = load_target(config.model.target, "model.target"), config.model.params
-    check_params(target, params, where="model.params", given={"num_classes"})
+    target, params = config.model.target, config.model.params
 
     def make() -> BirdModel:
-        network = target(num_classes=len(classes), **params)
-        if not isinstance(network, nn.Module):
-            raise ConfigError(f"model.target={config.model.target} does not make a torch module.")
         return BirdModel(
-            frontend_of(config), network, classes, clip_median=config.frontend.clip_median
+            frontend_of(config),
+            make_network(target, params, len(classes)),
+            classes,
+            clip_median=config.frontend.clip_median,
         )
 
+    find_model(target)
     return make
 
 
-def load_target(path: str, setting: str) -> Callable[..., Any]:
-    """Return what a dotted path names."""
-    module, _, name = path.rpartition(".")
-    try:
-        found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(f"{setting}={path} cannot be imported: {error}.") from error
-    if not callable(found):
-        raise ConfigError(f"{setting}={path} is not a class or function.")
-    return found  # type: ignore[no-any-return]
+def try_model(config: RootConfig, classes: Sequence[str]) -> None:
+    """Make the model once and give it a batch: what does not fit is told before any work.
 
-
-def check_params(
-    target: Callable[..., Any], params: Mapping[str, Any], *, where: str, given: set[str]
-) -> None:
-    """Refuse parameters that `target` does not take, with a did-you-mean."""
-    known = inspect.signature(target).parameters
-    if any(p.kind is p.VAR_KEYWORD for p in known.values()):
-        return
-    names = [name for name in known if name not in given]
-    for name in params:
-        if name not in names:
-            raise ConfigError(
-                f"Unknown setting '{where}.{name}'.{did_you_mean(name, names)} "
-                f"Settings here: {', '.join(names)}."
-            )
+    Raises:
+        ConfigError: `model.target` and `model.params` do not make a model of this task.
+    """
+    target = config.model.target
+    network, frontend = make_network(target, config.model.params, len(classes)), frontend_of(config)
+    num_frames = frontend.num_frames(round(config.segment.duration_s * frontend.sample_rate_hz))
+    found = try_network(network, target, num_mels=frontend.num_mels, num_frames=num_frames)
+    if found != len(classes):
+        raise ConfigError(
+            f"model.target={target} gives {found} logits and there are {len(classes)} classes. "
+            "It must use the num_classes that it is given."
+        )

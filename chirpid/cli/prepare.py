@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import (
@@ -23,18 +25,21 @@ from rich.text import Text
 
 from chirpid import build
 from chirpid.config.resolve import Resolved, plain_leaves
-from chirpid.config.schema import RootConfig
+from chirpid.config.schema import RootConfig, Selection
 from chirpid.data.check import Checked
 from chirpid.data.manifest import Manifest
-from chirpid.data.modes import open_dataset, store_key
+from chirpid.data.modes import check_budgets, open_dataset, store_key
 from chirpid.data.rows import RowMaker
 from chirpid.data.segments import SegmentTable, make_segments
 from chirpid.data.split_files import write_splits
-from chirpid.data.splits import Folds
+from chirpid.data.splits import Folds, inner_split
 from chirpid.engine.rule import Task
+from chirpid.errors import ConfigError
 from chirpid.loading.factory import Loader, make_loader
 from chirpid.loading.hardware import Machine, read_machine
 from chirpid.loading.plan import LoaderPlan
+from chirpid.seeds import mix64
+from chirpid.types import IntArray
 
 GIB = 2**30
 
@@ -61,6 +66,50 @@ class Prepared:
     def names_R(self) -> list[str]:
         """Names of all recordings of the segment table."""
         return [self.segments.recordings[i] for i in range(len(self.segments.recordings))]
+
+    @property
+    def data_hash(self) -> str:
+        """Digest of what is trained on: sound, windows, names and targets."""
+        digest = hashlib.sha256(
+            store_key(self.maker, build.frontend_settings(self.config)).encode()
+        )
+        for array in (self.task.key_N, self.task.target_NC.numpy()):
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()[:16]
+
+    def inner_split(self, ids: IntArray, fold: int) -> tuple[IntArray, IntArray]:
+        """Return the ids to train on and the ids to choose an epoch by, of a training part.
+
+        Raises:
+            ConfigError: the training part is a single group.
+        """
+        return inner_split(
+            ids,
+            self.task.label_N,
+            self.folds.unit_N,
+            fraction=self.config.engine.inner_fraction,
+            seed=int(mix64(self.config.seed, fold) >> np.uint64(1)),
+        )
+
+    def check_fit(self) -> None:
+        """Refuse what cannot work with this set on this machine, before anything is written.
+
+        Raises:
+            ConfigError: over a budget, or a fold has no batch to train on.
+        """
+        options = build.store_options(self.config, self.machine, self.plan)
+        check_budgets(self.config.mode.name, self.maker, options)
+        batch_size = self.config.loader.batch_size
+        for fold in self.config.cv.folds or range(self.folds.num_folds):
+            ids = self.folds.train_ids(fold)
+            if self.config.engine.selection is Selection.inner:
+                ids, _ = self.inner_split(ids, fold)
+            if self.config.loader.drop_last and len(ids) < batch_size:
+                raise ConfigError(
+                    f"loader.drop_last=true leaves fold {fold} no batch to train on: it has "
+                    f"{len(ids)} segments, loader.batch_size={batch_size}. "
+                    "Use loader.drop_last=false or a smaller batch."
+                )
 
     def write_splits(self, path: Path) -> None:
         """Write splits.csv."""
@@ -120,7 +169,7 @@ def prepare(config: RootConfig, console: Console) -> Prepared:
     segments, notes = make_segments(checked.manifest, levels, build.segment_rule(config))
     folds = build.folds_of(config, checked, segments)
     _tell_data(console, config, checked, segments, folds, notes)
-    build.model_maker(config, segments.classes)  # wrong settings are told before any work
+    build.try_model(config, segments.classes)
     maker = build.maker_of(config, segments)
     return Prepared(
         config=config,

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from rich.console import Console
 
@@ -18,19 +17,17 @@ from chirpid.cli.prepare import Prepared, prepare, prepare_loader
 from chirpid.cli.report import report_run
 from chirpid.config.paths import outputs_dir
 from chirpid.config.resolve import Resolved, SweepInfo
-from chirpid.data.splits import inner_split
 from chirpid.data.stats import BandStats
 from chirpid.engine.engine import TrainingEngine, Workbench
-from chirpid.engine.observer import Observers
+from chirpid.engine.observer import Observers, QuietObserver
+from chirpid.engine.precision import deterministic
 from chirpid.engine.results import make_results, pool, write_predictions, write_results
 from chirpid.engine.run_folder import RunFolder, open_run_folder
-from chirpid.errors import ChirpError, Interrupted
+from chirpid.errors import ChirpError, Interrupted, StorageError
 from chirpid.reports.console import ConsoleObserver
 from chirpid.reports.tracked import TrackedObserver
-from chirpid.seeds import mix64
 from chirpid.storage.atomic import write_text
-from chirpid.tracking import Tracker, open_tracker
-from chirpid.types import IntArray
+from chirpid.tracking import Status, Tracker, open_tracker
 
 if TYPE_CHECKING:
     from chirpid.engine.rule import FoldOutcome
@@ -42,9 +39,10 @@ SPLITS, CONFIG, PREDICTIONS, RESULTS = (
 
 def explain(resolved: Resolved) -> None:
     """Print the data, the folds and the plan with its reasons; train nothing."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, markup=False)
     prepared = prepare(resolved.config, console)
     prepared.print_plan(console, full=True)
+    prepared.check_fit()
 
 
 def train(resolved: Resolved, sweep: SweepInfo | None = None) -> float | None:
@@ -54,15 +52,16 @@ def train(resolved: Resolved, sweep: SweepInfo | None = None) -> float | None:
         ChirpError: anything that a user can mend; what is done is kept.
     """
     config = resolved.config
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, markup=False)
     outputs = outputs_dir(config.paths)
     prepared = prepare(config, console)
+    prepared.check_fit()
     # Only now: what could not even be prepared leaves no folder behind.
     folder = open_run_folder(
         outputs, name=config.name, config_hash=resolved.result_hash, resume=config.resume
     )
     with contextlib.closing(folder), _status(folder):
-        folder.check_split(prepared.folds.hash)
+        folder.check_data(prepared.folds.hash, prepared.data_hash)
         folder.set_status("running")
         word = "going on in" if folder.resumed else "run folder"
         console.print(f"{word}: {_short(folder.path)}")
@@ -88,11 +87,10 @@ def _status(folder: RunFolder) -> Iterator[None]:
     """Leave the folder's state true, however the run ends."""
     try:
         yield
-    except (Interrupted, KeyboardInterrupt):
-        folder.set_status("interrupted")
-        raise
-    except BaseException:
-        folder.set_status("failed")
+    except BaseException as error:
+        stopped = isinstance(error, (Interrupted, KeyboardInterrupt))
+        with contextlib.suppress(StorageError):  # on a full disk the first error is the one to tell
+            folder.set_status("interrupted" if stopped else "failed")
         raise
     folder.set_status("finished")
 
@@ -105,31 +103,47 @@ class _Session:
     folder: RunFolder
     tracker: Tracker
     console: Console
+    parent: str | None = None
+    """Our id of the sweep's run."""
 
     def run(self) -> float | None:
         """Run the folds inside the tracker's parent run."""
         run = self._start_tracking()
-        screen = ConsoleObserver(self.console)
-        loader = prepare_loader(self.prepared, self.console)
         try:
-            observers = Observers([screen, TrackedObserver(self.tracker, run, self.folder.path)])
+            results = self._train(run)
+        except (Interrupted, KeyboardInterrupt):
+            self._end_tracking(run, "KILLED")
+            raise
+        except Exception as error:
+            line = error.line() if isinstance(error, ChirpError) else repr(error)
+            self.tracker.set_tags(run, {"chirpid.error": line})
+            self._end_tracking(run, "FAILED")
+            raise
+        self._end_tracking(run, "FINISHED")
+        value = results["metrics"].get(self.resolved.config.metric, {}).get("mean")
+        return None if value is None else float(value)
+
+    def _train(self, run: str) -> dict[str, Any]:
+        """Build the stores, run the folds and report them; return the results."""
+        screen = ConsoleObserver(self.console)
+        tracked = TrackedObserver(self.tracker, run, self.folder.path)
+        observers = Observers([screen, tracked, _Alive(self.folder)])
+        with (
+            contextlib.closing(screen),
+            contextlib.closing(prepare_loader(self.prepared, self.console)) as loader,
+            deterministic(self.resolved.config.engine.deterministic),
+        ):
             outcomes = self._engine(loader, observers).run()
             results = self._finish(run, outcomes)
             report_run(self.prepared, self.folder.path, outcomes, results, self.tracker, run,
                        loader, self.console)  # fmt: skip
-        except (Interrupted, KeyboardInterrupt):
-            self.tracker.end_run(run, "KILLED")
-            raise
-        except ChirpError as error:
-            self.tracker.set_tags(run, {"chirpid.error": error.line()})
-            self.tracker.end_run(run, "FAILED")
-            raise
-        finally:
-            screen.close()
-            loader.close()
-        self.tracker.end_run(run, "FINISHED")
-        value = results["metrics"].get(self.resolved.config.metric, {}).get("mean")
-        return None if value is None else float(value)
+        return results
+
+    def _end_tracking(self, run: str, status: Status) -> None:
+        self.tracker.end_run(run, status)
+        if self.parent is not None:
+            # The next job of the sweep opens it again.
+            self.tracker.end_run(self.parent, "KILLED" if status == "KILLED" else "FINISHED")
 
     def _engine(self, loader: Any, observers: Observers) -> TrainingEngine:
         config, prepared = self.resolved.config, self.prepared
@@ -157,25 +171,14 @@ class _Session:
             build.train_rule(config),
             observer=observers,
             only=config.cv.folds,
-            inner_split=self._inner_split,
-        )
-
-    def _inner_split(self, ids: IntArray, fold: int) -> tuple[IntArray, IntArray]:
-        prepared, config = self.prepared, self.resolved.config
-        return inner_split(
-            ids,
-            prepared.task.label_N,
-            prepared.folds.unit_N,
-            fraction=config.engine.inner_fraction,
-            seed=int(mix64(config.seed, fold) >> np.uint64(1)),
+            inner_split=prepared.inner_split,
         )
 
     def _start_tracking(self) -> str:
         from chirpid.tracking.environment import environment, git_state
 
-        parent = None
         if self.sweep:
-            parent = self.tracker.find_or_start(
+            self.parent = self.tracker.find_or_start(
                 self.sweep.id, f"sweep {self.sweep.id}", tags={"chirpid.kind": "sweep"}
             )
         git = git_state(Path.cwd())
@@ -189,7 +192,7 @@ class _Session:
             **{f"git.{k}": v for k, v in git.items() if k != "diff"},
         }
         name = " ".join(self.sweep.overrides) if self.sweep else self.folder.path.name
-        run = self.tracker.start_run(name or self.folder.path.name, parent=parent, tags=tags)
+        run = self.tracker.start_run(name or self.folder.path.name, parent=self.parent, tags=tags)
         self.tracker.log_params(run, self.prepared.parameters(self.resolved))
         for file in (CONFIG, SPLITS):
             self.tracker.log_file(run, self.folder.path / file)
@@ -224,6 +227,16 @@ class _Session:
         )
         write_results(path / RESULTS, results)
         return results
+
+
+class _Alive(QuietObserver):
+    """Keeps the folder's state: after kill -9 it still knows how long the run has worked."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self.folder = folder
+
+    def epoch_done(self, fold: int, epoch: int, figures: Mapping[str, float]) -> None:
+        self.folder.set_status("running")
 
 
 def _short(path: Path) -> str:

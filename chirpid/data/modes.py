@@ -17,7 +17,7 @@ from chirpid.data.datasets import (
 )
 from chirpid.data.rows import RowMaker
 from chirpid.errors import BudgetError
-from chirpid.storage.caches import cache_folder, reserve
+from chirpid.storage.caches import cache_folder, check_size, reserve
 from chirpid.storage.parallel import Progress
 from chirpid.storage.rowstore import RowLayout, build
 from chirpid.storage.shards import write_shards
@@ -82,23 +82,13 @@ def open_dataset(
     """
     if mode is Mode.lazy:
         return LazyDataset(maker)
+    check_budgets(mode, maker, options)
     if mode is Mode.eager:
-        _check_ram(maker, options.ram_bytes)
         return load_eager(
             maker, share=options.share, num_threads=options.num_threads, progress=progress
         )
-    rows = options.shard_segments if mode is Mode.streaming else CHUNK_ROWS
-    layout = RowLayout(
-        num_rows=len(maker.segments),
-        shape=maker.spec.shape,
-        dtype=maker.spec.dtype.value,
-        chunk_rows=rows,
-    )
-    kept = 0
-    if mode is Mode.streaming:
-        kept = min(-(-options.window_segments // rows) + 1, layout.num_chunks)
-        _check_stream(kept, layout, options.ram_bytes)
-    folder = store_folder(options.cache_root, mode, key, rows)
+    layout = _layout(mode, maker, options)
+    folder = store_folder(options.cache_root, mode, key, layout.chunk_rows)
     # Held from before the build: a cache in the making is not to be evicted.
     use, removed = reserve(
         options.cache_root,
@@ -124,9 +114,38 @@ def open_dataset(
         )
         if mode is Mode.cached:
             return CachedDataset(maker.spec, folder, layout)
-        return StreamingDataset(maker.spec, folder, layout, kept)
+        return StreamingDataset(maker.spec, folder, layout, _kept_shards(layout, options))
     finally:
         use.close()
+
+
+def check_budgets(mode: Mode, maker: RowMaker, options: StoreOptions) -> None:
+    """Refuse a mode that needs more than it may take, before anything is written or decoded.
+
+    Raises:
+        BudgetError: with what it needs, what it may take, and the nearest alternative.
+    """
+    if mode is Mode.eager:
+        _check_ram(maker, options.ram_bytes)
+    elif mode is not Mode.lazy:
+        layout = _layout(mode, maker, options)
+        check_size(layout.num_bytes, options.cache_bytes)
+        if mode is Mode.streaming:
+            _check_stream(_kept_shards(layout, options), layout, options.ram_bytes)
+
+
+def _layout(mode: Mode, maker: RowMaker, options: StoreOptions) -> RowLayout:
+    return RowLayout(
+        num_rows=len(maker.segments),
+        shape=maker.spec.shape,
+        dtype=maker.spec.dtype.value,
+        chunk_rows=options.shard_segments if mode is Mode.streaming else CHUNK_ROWS,
+    )
+
+
+def _kept_shards(layout: RowLayout, options: StoreOptions) -> int:
+    """Return the shards that the shuffle window spans."""
+    return min(-(-options.window_segments // layout.chunk_rows) + 1, layout.num_chunks)
 
 
 def store_folder(root: Path, mode: Mode, key: str, rows: int) -> Path:

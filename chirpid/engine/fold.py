@@ -26,7 +26,7 @@ from chirpid.engine.precision import Precision
 from chirpid.engine.rule import FoldOutcome, Part, Task, TrainRule
 from chirpid.engine.steps import Preparer
 from chirpid.engine.stopping import BestEpoch
-from chirpid.errors import Interrupted, TrainingError
+from chirpid.errors import Interrupted, StorageError, TrainingError
 from chirpid.loading.factory import Loader
 from chirpid.loading.monitor import EpochMonitor
 from chirpid.types import Batch, FloatArray, IntArray
@@ -91,6 +91,11 @@ class FoldTrainer:
             Interrupted: the user asked to stop; the checkpoint is written.
             TrainingError: the loss is not finite.
         """
+        if not self.num_batches:
+            raise TrainingError(
+                f"Fold {self.part.fold} has no batch to train on: {len(self.part.train_ids)} "
+                f"segments in batches of {self.rule.batch_size}, drop_last={self.rule.drop_last}."
+            )
         self.restore()
         self.observer.fold_starts(self.part, self.rule.epochs)
         while self.epoch < self.rule.epochs and not self._ends_early:
@@ -121,7 +126,9 @@ class FoldTrainer:
             loss = self._train_step(batch, rate, monitor)
             self.batch, self.step = self.batch + 1, self.step + 1
             self.observer.batch_done(self.part.fold, self.batch, loss, monitor)
-            self._save_or_stop()
+            # After the last batch validation stops: by then the epoch's loader figures are kept.
+            if self.batch < len(batches):
+                self._save_or_stop()
         self._look_at_losses()
         if figures := monitor.summary():
             self.loader_figures.append(figures)
@@ -149,16 +156,16 @@ class FoldTrainer:
         for loss, ids in self._unchecked:
             value = float(loss)
             if not math.isfinite(value):
-                raise TrainingError(self._bad_loss(value, ids))
+                raise self._not_finite(f"The loss is {value}", ids)
             self.loss_sum += value * len(ids)
             self.loss_count += len(ids)
         self._unchecked.clear()
 
-    def _bad_loss(self, value: float, ids: IntArray) -> str:
-        names = [self.task.name(i) for i in ids.tolist()]
-        return (
-            f"The loss is {value} in fold {self.part.fold}, epoch {self.epoch}, batch {self.batch}."
-            f" Lower optim.lr, or look at the segments of this batch: {', '.join(names)}"
+    def _not_finite(self, what: str, ids: IntArray) -> TrainingError:
+        return TrainingError(
+            f"{what} in fold {self.part.fold}, epoch {self.epoch}, batch {self.batch}. Lower "
+            "optim.lr, or look at the segments of this batch: "
+            + ", ".join(self.task.name(i) for i in ids.tolist())
         )
 
     def _validate_epoch(self) -> dict[str, float]:
@@ -202,6 +209,8 @@ class FoldTrainer:
             with self.precision.autocast():
                 logits = self.model.logits(self.prepare.clean(inputs))
             log_probs = torch.log_softmax(logits.float(), dim=1)
+            if not bool(torch.isfinite(log_probs).all()):
+                raise self._not_finite("The output in validation is not finite", batch.ids)
             loss -= float((target * log_probs).sum())
             probs[done : done + len(batch)] = log_probs.exp().double().cpu().numpy()
             done += len(batch)
@@ -266,8 +275,14 @@ class FoldTrainer:
         state = checkpoint.load(self.path)
         if state is None:
             return
-        self.model.load_state_dict(state["model"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        try:
+            self.model.load_state_dict(state["model"])
+            self.optimiser.load_state_dict(state["optimiser"])
+        except (RuntimeError, ValueError) as error:
+            raise StorageError(
+                f"{self.path} is of another model: the code of the model has changed since. "
+                "Start anew without resume."
+            ) from error
         self.precision.restore(state["scaler"])
         self.best.restore(state["best"])
         self.timeline = state["timeline"].numpy()

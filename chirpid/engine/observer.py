@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Mapping, Sequence
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
 
 from chirpid.engine.rule import FoldOutcome, Part
+from chirpid.errors import ChirpError
 from chirpid.loading.monitor import EpochMonitor
 
 
@@ -27,20 +30,69 @@ class Observer(Protocol):
     def say(self, line: str) -> None: ...
 
 
-class Observers:
-    """Several observers as one."""
+class QuietObserver:
+    """An observer that lets everything pass, to take what it cares for from."""
+
+    def fold_starts(self, part: Part, num_epochs: int) -> None:
+        """A fold begins, or is gone on with."""
+
+    def epoch_starts(self, fold: int, epoch: int, num_batches: int) -> None:
+        """An epoch begins, or is gone on with."""
+
+    def batch_done(self, fold: int, done: int, loss: float, monitor: EpochMonitor) -> None:
+        """The weights were updated."""
+
+    def epoch_done(self, fold: int, epoch: int, figures: Mapping[str, float]) -> None:
+        """The fold was validated."""
+
+    def fold_done(self, outcome: FoldOutcome) -> None:
+        """The outcome is kept."""
+
+    def say(self, line: str) -> None:
+        """Take a line for the user."""
+
+
+class Observers(QuietObserver):
+    """Several observers as one.
+
+    One that fails is left out from then on, and the others are told: hours of training are worth
+    more than a plot. Errors meant for the user pass through.
+    """
 
     def __init__(self, members: Sequence[Observer]) -> None:
-        self.members = tuple(members)
+        self.members = list(members)
 
-    def __getattr__(self, name: str) -> Any:
-        calls = [getattr(member, name) for member in self.members]
+    def fold_starts(self, part: Part, num_epochs: int) -> None:
+        self._tell(lambda one: one.fold_starts(part, num_epochs))
 
-        def tell_all(*args: Any, **kwargs: Any) -> None:
-            for call in calls:
-                call(*args, **kwargs)
+    def epoch_starts(self, fold: int, epoch: int, num_batches: int) -> None:
+        self._tell(lambda one: one.epoch_starts(fold, epoch, num_batches))
 
-        return tell_all
+    def batch_done(self, fold: int, done: int, loss: float, monitor: EpochMonitor) -> None:
+        self._tell(lambda one: one.batch_done(fold, done, loss, monitor))
+
+    def epoch_done(self, fold: int, epoch: int, figures: Mapping[str, float]) -> None:
+        self._tell(lambda one: one.epoch_done(fold, epoch, figures))
+
+    def fold_done(self, outcome: FoldOutcome) -> None:
+        self._tell(lambda one: one.fold_done(outcome))
+
+    def say(self, line: str) -> None:
+        self._tell(lambda one: one.say(line))
+
+    def _tell(self, what: Callable[[Observer], None]) -> None:
+        for member in list(self.members):
+            try:
+                what(member)
+            except ChirpError:
+                raise
+            except Exception as error:  # noqa: BLE001 - a defect of ours or of a library
+                self.members.remove(member)
+                frame = traceback.extract_tb(error.__traceback__)[-1]
+                self.say(
+                    f"{type(member).__name__} failed and is left out from now on: "
+                    f"{type(error).__name__}: {error} ({Path(frame.filename).name}:{frame.lineno})"
+                )
 
 
 class StopSignal:

@@ -1,12 +1,37 @@
-"""Automatic mixed precision where the device has it, plain float32 elsewhere."""
+"""How exactly is computed: mixed precision, and the same bits from the same numbers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+import os
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+
+@contextlib.contextmanager
+def deterministic(wanted: bool) -> Iterator[None]:
+    """Have torch take algorithms that give the same bits each time, and leave it as it was.
+
+    An operation that has none is told by torch in a warning.
+    """
+    before = torch.are_deterministic_algorithms_enabled()
+    warn_before = torch.is_deterministic_algorithms_warn_only_enabled()
+    memory: Any = torch.utils.deterministic
+    fill_before = memory.fill_uninitialized_memory
+    if wanted:
+        # cuBLAS reads this when its first handle is made.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        # Every `empty` would be filled otherwise, which helps nobody who writes all of it.
+        memory.fill_uninitialized_memory = False
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before, warn_only=warn_before)
+        memory.fill_uninitialized_memory = fill_before
 
 
 class Precision:

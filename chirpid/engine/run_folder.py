@@ -22,6 +22,7 @@ class RunState:
     """running, interrupted, failed or finished"""
     config_hash: str
     split_hash: str = ""
+    data_hash: str = ""
     wall_s: float = 0.0
     """Seconds of work so far, over all attempts."""
     version: int = 1
@@ -31,13 +32,15 @@ class RunFolder:
     """A run folder that this process holds: nobody else resumes it meanwhile."""
 
     def __init__(self, path: Path, state: RunState, *, resumed: bool) -> None:
-        self.path, self.state, self.resumed = path, state, resumed
+        self.path, self.resumed = path, resumed
         self._lock = FileLock(path / "run.lock")
         self._begin = time.monotonic()
-        self._wall_before_s = state.wall_s
         if not self._lock.acquire(wait=False):
             self._lock.close()
             raise StorageError(f"{path} is in use by another process.")
+        # Read again: until the folder was ours, another process may have gone on with it.
+        self.state = (read_state(path) if resumed else None) or state
+        self._wall_before_s = self.state.wall_s
 
     @property
     def wall_s(self) -> float:
@@ -49,18 +52,19 @@ class RunFolder:
         self.state.status, self.state.wall_s = status, self.wall_s
         write_text(self.path / STATE, json.dumps(asdict(self.state)) + "\n")
 
-    def check_split(self, split_hash: str) -> None:
-        """Note the split, or refuse to go on with another one.
+    def check_data(self, split_hash: str, data_hash: str) -> None:
+        """Note the split and what is trained on, or refuse to go on with others.
 
         Raises:
             ConfigError: recordings or labels have changed since the run began.
         """
-        if self.resumed and self.state.split_hash not in ("", split_hash):
+        before = (self.state.split_hash, self.state.data_hash)
+        if self.resumed and before not in (("", ""), (split_hash, data_hash)):
             raise ConfigError(
-                f"{self.path} was split as {self.state.split_hash}, the recordings now give "
-                f"{split_hash}: they have changed since. Start anew without resume."
+                f"{self.path} was begun with other recordings or labels: they have changed since. "
+                "Put them back, or start anew without resume."
             )
-        self.state.split_hash = split_hash
+        self.state.split_hash, self.state.data_hash = split_hash, data_hash
 
     def close(self) -> None:
         """Let others have the folder."""
@@ -109,11 +113,15 @@ def read_state(path: Path) -> RunState | None:
 def _latest_unfinished(outputs: Path, config_hash: str) -> RunFolder | None:
     for path in sorted((outputs / "runs").glob("*"), reverse=True):
         state = read_state(path)
-        if state and state.config_hash == config_hash and state.status != "finished":
-            try:
-                return RunFolder(path, state, resumed=True)
-            except StorageError:  # it is running right now
-                continue
+        if state is None or state.config_hash != config_hash or state.status == "finished":
+            continue
+        try:
+            folder = RunFolder(path, state, resumed=True)
+        except StorageError:  # it is running right now
+            continue
+        if folder.state.status != "finished":
+            return folder
+        folder.close()
     return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -56,7 +57,9 @@ def drawing(path: Path, width_in: float, height_in: float, *, dpi: int = 144) ->
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(_STYLE), warnings.catch_warnings():
+        # A name in letters that the font lacks is drawn as boxes, which says it already.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure = Figure(figsize=(width_in, height_in), dpi=dpi, layout="constrained")
         FigureCanvasAgg(figure)
         yield figure

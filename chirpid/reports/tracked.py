@@ -6,13 +6,13 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
+from chirpid.engine.observer import QuietObserver
 from chirpid.engine.rule import FoldOutcome, Part
-from chirpid.loading.monitor import EpochMonitor
 from chirpid.reports.plots import loader_timeline
 from chirpid.tracking import Tracker
 
 
-class TrackedObserver:
+class TrackedObserver(QuietObserver):
     """Logs to child runs of `parent`. Plots of a fold go to `folder`/folds/<fold>."""
 
     def __init__(self, tracker: Tracker, parent: str, folder: Path) -> None:
@@ -32,12 +32,6 @@ class TrackedObserver:
             },
         )
 
-    def epoch_starts(self, fold: int, epoch: int, num_batches: int) -> None:
-        pass
-
-    def batch_done(self, fold: int, done: int, loss: float, monitor: EpochMonitor) -> None:
-        pass
-
     def epoch_done(self, fold: int, epoch: int, figures: Mapping[str, float]) -> None:
         finite = {k: v for k, v in figures.items() if math.isfinite(v) and k != "epoch"}
         self.tracker.log_metrics(self.runs[fold], finite, step=epoch)
@@ -53,6 +47,3 @@ class TrackedObserver:
             loader_timeline(outcome.timeline, path, title=f"Loader, fold {outcome.fold}")
             self.tracker.log_file(run, path, folder="plots")
         self.tracker.end_run(run, "FINISHED")
-
-    def say(self, line: str) -> None:
-        pass

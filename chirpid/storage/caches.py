@@ -160,17 +160,26 @@ def sweep(root: Path) -> None:
             shutil.rmtree(trash, ignore_errors=True)
 
 
-def make_room(root: Path, need_bytes: int, budget_bytes: int, *, keep: Path) -> list[CacheEntry]:
-    """Remove least recently used caches until `need_bytes` fit; return what was removed.
+def check_size(need_bytes: int, budget_bytes: int) -> None:
+    """Refuse a cache that is over the budget even when it is the only one.
 
     Raises:
-        BudgetError: they cannot fit into the budget or onto the disk.
+        BudgetError: it is.
     """
     if need_bytes > budget_bytes:
         raise BudgetError(
             f"The cache needs {need_bytes / GIB:.2f} GiB, mode.cache_gib allows "
             f"{budget_bytes / GIB:.2f} GiB. Raise mode.cache_gib, or use mode=lazy."
         )
+
+
+def make_room(root: Path, need_bytes: int, budget_bytes: int, *, keep: Path) -> list[CacheEntry]:
+    """Remove least recently used caches until `need_bytes` fit; return what was removed.
+
+    Raises:
+        BudgetError: they cannot fit into the budget or onto the disk.
+    """
+    check_size(need_bytes, budget_bytes)
     sweep(root)
     removed = []
     others = [e for e in list_caches(root) if e.path != keep]

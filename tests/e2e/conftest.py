@@ -1,0 +1,35 @@
+"""Whole runs in this process: one thread, and torch left as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.e2e.line import run_folder, train
+from tests.sounds import write_set
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve recordings: three classes by four people."""
+    return write_set(tmp_path_factory.mktemp("recordings") / "set")
+
+
+@pytest.fixture(scope="session")
+def straight(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that nothing disturbed."""
+    outputs = tmp_path_factory.mktemp("straight")
+    ended = train(root, outputs)
+    assert ended.code == 0, ended.err
+    return run_folder(outputs)
