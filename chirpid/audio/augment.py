@@ -164,7 +164,9 @@ def augment_logmel(
         power = unit.log_().neg_().reshape(-1, num_mels, num_frames)
         level = 10 ** (_noise_level(draws, rule) / 10) * applied
         total = torch.exp(spec_BMF * (math.log(10) / 10)).add_(power.mul_(_column(level, spec_BMF)))
-        spec_BMF = total.clamp_min_(1e-12).log_().mul_(10 / math.log(10))
+        noisy_BMF = total.clamp_min_(1e-12).log_().mul_(10 / math.log(10))
+        # There and back again through powers changes the last bits: not of what is left alone.
+        spec_BMF = torch.where(_column(applied, spec_BMF) > 0, noisy_BMF, spec_BMF)
     return spec_BMF
 
 
@@ -233,7 +235,7 @@ def mixup(
     from scipy.stats import beta
 
     share = beta.ppf(draws.uniform(_MIX)[:, 0], rule.mixup_alpha, rule.mixup_alpha)
-    share = np.maximum(share, 1 - share)
+    share = np.where(draws.applied(rule.probability) > 0, np.maximum(share, 1 - share), 1.0)
     share_B11 = _column(share, spec_BMF)
     share_B1 = _column(share, target_BC)
     mixed = share_B11 * spec_BMF + (1 - share_B11) * spec_BMF.roll(-1, dims=0)

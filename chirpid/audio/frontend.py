@@ -5,13 +5,15 @@ B batch, T samples, M mel bands, F frames
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torchaudio
 from torch import Tensor, nn
 
 MIN_POWER = 1e-10
+BLOCK_FRAMES = 2048
+"""PCEN smooths at most this many frames in one product."""
 
 
 class FrontEnd(nn.Module):
@@ -81,6 +83,11 @@ class FrontEnd(nn.Module):
         return cast(Tensor, self.mel_MK).argmax(dim=1).float() * bin_hz
 
     def forward(self, wave_BT: Tensor) -> Tensor:
+        # The quiet bands are far below what half precision holds: never in autocast.
+        with torch.autocast(wave_BT.device.type, enabled=False):
+            return self._spectrogram(wave_BT.float())
+
+    def _spectrogram(self, wave_BT: Tensor) -> Tensor:
         if wave_BT.shape[-1] < self.fft_samples:
             raise ValueError(
                 f"{wave_BT.shape[-1]} samples are fewer than one window of {self.fft_samples}."
@@ -108,26 +115,42 @@ class FrontEnd(nn.Module):
     def _pcen(self, power_BMF: Tensor) -> Tensor:
         # The scale of 32-bit integers, which the published settings assume.
         energy_BMF = power_BMF * 2.0**31
-        smooth_BMF = energy_BMF @ self._decay(energy_BMF.shape[-1], energy_BMF)
+        smooth_BMF = self._smooth(energy_BMF)
         gain_BMF = torch.exp(-self.pcen_gain * torch.log(self.pcen_eps + smooth_BMF))
         out_BMF = (energy_BMF * gain_BMF + self.pcen_bias) ** self.pcen_power
         centred: Tensor = out_BMF - self.pcen_bias**self.pcen_power
         return centred
 
-    def _decay(self, num_frames: int, like: Tensor) -> Tensor:
-        """Return [F, F] so that `x @ decay` is the first-order smoother started at x[0].
+    def _smooth(self, energy_BMF: Tensor) -> Tensor:
+        """Return the first-order smoother along time, started at the first frame.
 
-        A product with a triangle is exact, runs on a GPU, and needs no loop over frames.
+        A product with a triangle is exact, runs on a GPU, and needs no loop over frames; blocks
+        keep the triangle small however long the recording.
         """
+        blocks: list[Tensor] = []
+        for begin in range(0, energy_BMF.shape[-1], BLOCK_FRAMES):
+            block = energy_BMF[..., begin : begin + BLOCK_FRAMES]
+            if blocks:  # from the last smoothed frame on, which itself is already there
+                block = torch.cat([blocks[-1][..., -1:], block], dim=-1)
+            smooth = block @ self._decay(block.shape[-1], block)
+            blocks.append(smooth[..., 1:] if blocks else smooth)
+        return blocks[0] if len(blocks) == 1 else torch.cat(blocks, dim=-1)
+
+    def _decay(self, num_frames: int, like: Tensor) -> Tensor:
+        """Return [F, F] so that `x @ decay` is the first-order smoother started at x[0]."""
         decay = self._decay_FF
         if decay is None or decay.shape[0] != num_frames or decay.device != like.device:
             s = self.pcen_smooth
-            lag = torch.arange(num_frames)[None, :] - torch.arange(num_frames)[:, None]
-            weight = torch.where(lag >= 0, s * (1 - s) ** lag.clamp_min(0).double(), 0.0)
-            weight[0] = (1 - s) ** torch.arange(num_frames).double()
-            decay = weight.to(like)
+            with torch.inference_mode(False):  # it outlives the mode of the caller
+                lag = torch.arange(num_frames)[None, :] - torch.arange(num_frames)[:, None]
+                weight = torch.where(lag >= 0, s * (1 - s) ** lag.clamp_min(0).double(), 0.0)
+                weight[0] = (1 - s) ** torch.arange(num_frames).double()
+                decay = weight.to(like.device, torch.float32)
             self._decay_FF = decay
         return decay
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_decay_FF": None}  # quickly made, and larger than all the rest
 
 
 class Normaliser(nn.Module):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from fractions import Fraction
 from functools import lru_cache
 
 import numpy as np
@@ -13,15 +14,31 @@ import torchaudio
 
 FILTER_WIDTH = 16  # zero crossings on each side: stopband below -60 dB
 ROLLOFF = 0.95
+MAX_KERNEL = 5_000_000
 
 ReadFrames = Callable[[int, int], npt.NDArray[np.float32]]
 
 
 @lru_cache(maxsize=64)
+def ratio(from_hz: int, to_hz: int) -> tuple[int, int]:
+    """Return the reduced rates that the resampler works with, source before target.
+
+    A kernel holds their product of numbers: gigabytes for rates without a common divisor. Such a
+    pair, of an odd machine or a broken header, is replaced by the nearest that is small; within a
+    window, pitch and time are then off by less than 0.03 %.
+    """
+    exact = Fraction(from_hz, to_hz)
+    if exact.numerator * exact.denominator > MAX_KERNEL:
+        exact = exact.limit_denominator(math.isqrt(int(MAX_KERNEL / exact)))
+    return exact.numerator, exact.denominator
+
+
+@lru_cache(maxsize=64)
 def resampler(from_hz: int, to_hz: int) -> torchaudio.transforms.Resample:
     """Return the resampler of a pair of rates. Its kernel is computed once per process."""
+    source, target = ratio(from_hz, to_hz)
     return torchaudio.transforms.Resample(
-        from_hz, to_hz, lowpass_filter_width=FILTER_WIDTH, rolloff=ROLLOFF
+        source, target, lowpass_filter_width=FILTER_WIDTH, rolloff=ROLLOFF
     )
 
 
@@ -30,11 +47,11 @@ def context_frames(from_hz: int, to_hz: int) -> int:
 
     A multiple of the reduced source rate, so that the window starts on a whole output sample.
     """
-    if from_hz == to_hz:
+    source, target = ratio(from_hz, to_hz)
+    if source == target:
         return 0
-    step = from_hz // math.gcd(from_hz, to_hz)
-    width = math.ceil(FILTER_WIDTH * from_hz / (min(from_hz, to_hz) * ROLLOFF)) + 1
-    return step * math.ceil(width / step)
+    width = math.ceil(FILTER_WIDTH * source / (min(source, target) * ROLLOFF)) + 1
+    return source * math.ceil(width / source)
 
 
 def source_span(start_frame: int, num_samples: int, *, from_hz: int, to_hz: int) -> tuple[int, int]:
@@ -42,8 +59,9 @@ def source_span(start_frame: int, num_samples: int, *, from_hz: int, to_hz: int)
 
     The span starts before the window by `context_frames`, so it may start below 0.
     """
+    source, target = ratio(from_hz, to_hz)
     context = context_frames(from_hz, to_hz)
-    length = math.ceil(num_samples * from_hz / to_hz)
+    length = -(-num_samples * source // target)
     return start_frame - context, length + 2 * context
 
 
@@ -51,9 +69,10 @@ def to_rate(
     frames: npt.NDArray[np.float32], num_samples: int, *, from_hz: int, to_hz: int
 ) -> torch.Tensor:
     """Return float32 [num_samples] at `to_hz` from the frames of `source_span`."""
+    source, target = ratio(from_hz, to_hz)
     wave = torch.from_numpy(frames)
-    if from_hz == to_hz:
+    if source == target:
         return wave[:num_samples]
-    skip = context_frames(from_hz, to_hz) * to_hz // from_hz
+    skip = context_frames(from_hz, to_hz) // source * target
     out: torch.Tensor = resampler(from_hz, to_hz)(wave[None])[0]
     return out[skip : skip + num_samples]
