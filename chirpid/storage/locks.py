@@ -56,11 +56,12 @@ class FileLock:
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
         try:
             for attempt in range(_ATTEMPTS):
-                self.path.parent.mkdir(parents=True, exist_ok=True)
                 try:
+                    self.path.parent.mkdir(parents=True, exist_ok=True)
                     self._handle = os.open(self.path, flags, 0o644)
                     return
-                except FileNotFoundError:  # another process removed the folder meanwhile
+                # Another process removed the folder meanwhile: after mkdir, or in the midst of it.
+                except (FileNotFoundError, FileExistsError):
                     if attempt == _ATTEMPTS - 1:
                         raise
         except OSError as error:
