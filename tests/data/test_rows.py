@@ -1,0 +1,130 @@
+"""Rows: what is kept comes back, and a window is the sound that is there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chirpid.audio.decode import probe
+from chirpid.data.rows import RowMaker, RowSpec, narrow, one_thread, widen
+from chirpid.types import Keep, StoreDtype
+from tests.sounds import write_set
+from tests.workbench import maker_of, segments_of
+
+
+@pytest.fixture(scope="module")
+def maker(tmp_path_factory: pytest.TempPathFactory) -> RowMaker:
+    folder = write_set(tmp_path_factory.mktemp("rows") / "set")
+    return maker_of(segments_of(folder), keep=Keep.waveform, dtype=StoreDtype.float32)
+
+
+SAMPLES = st.lists(st.floats(-1.5, 1.5, width=32), min_size=1, max_size=50)
+
+
+@given(SAMPLES)
+def test_int16_keeps_waveforms_to_half_a_step_and_clips_the_rest(values: list[float]) -> None:
+    wave = torch.tensor(values)
+    kept = torch.empty(len(values), dtype=torch.int16)
+    narrow(wave.clone(), kept)
+    back = widen(kept, torch.empty(len(values)))
+    wanted = wave.clamp(-32768 / 32767, 1.0)
+    assert float((back - wanted).abs().max()) <= 0.5001 / 32767
+
+
+@given(st.lists(st.floats(-100, 40, width=32), min_size=1, max_size=50))
+def test_float16_keeps_decibels_to_a_thirtieth(values: list[float]) -> None:
+    spec = torch.tensor(values)
+    kept = torch.empty(len(values), dtype=torch.float16)
+    narrow(spec, kept)
+    assert float((widen(kept, torch.empty(len(values))) - spec).abs().max()) < 1 / 30
+
+
+def test_float16_clips_instead_of_becoming_infinite() -> None:
+    kept = torch.empty(2, dtype=torch.float16)
+    narrow(torch.tensor([1e9, -1e9]), kept)
+    assert kept.tolist() == [65504.0, -65504.0]
+
+
+def test_narrowing_leaves_the_values_alone() -> None:
+    values = torch.tensor([0.25, -2.0])
+    for dtype in (torch.int16, torch.float16, torch.float32):
+        narrow(values, torch.empty(2, dtype=dtype))
+        assert values.tolist() == [0.25, -2.0]
+
+
+def test_bytes_of_rows_are_those_of_their_type() -> None:
+    spec = RowSpec(Keep.spectrogram, StoreDtype.float16, (128, 501))
+    assert spec.row_bytes == 128 * 501 * 2
+    assert spec.batch_row_bytes == 128 * 501 * 4
+
+
+def test_a_waveform_is_the_tone_of_its_recording_whatever_its_rate(maker: RowMaker) -> None:
+    table, rate = maker.segments, maker.frontend.sample_rate_hz
+    for index in range(len(table)):
+        row = torch.empty(maker.spec.shape)
+        maker.make(index, row, {})
+        sounding = row[: int(rate * 0.3)]
+        peak_hz = torch.fft.rfft(sounding * torch.hann_window(len(sounding))).abs().argmax() / 0.3
+        assert abs(float(peak_hz) - 600 * (int(table.label_N[index]) + 1)) < 10
+
+
+def test_a_tail_is_padded_with_silence(maker: RowMaker) -> None:
+    table, rate = maker.segments, maker.frontend.sample_rate_hz
+    num_tails = 0
+    for index in range(len(table)):
+        recording = int(table.recording_N[index])
+        info = probe(Path(table.root, table.recordings[recording]))
+        left_s = info.num_frames / info.sample_rate_hz - table.start_s(index)
+        if left_s >= 1.0:
+            continue
+        num_tails += 1
+        row = torch.empty(maker.spec.shape)
+        maker.make(index, row, {})
+        end = round(left_s * rate)
+        assert float(row[: end - 20].abs().max()) > 0.2
+        assert not row[end + 40 :].any()
+    assert num_tails > 3
+
+
+def test_a_range_is_made_as_one_by_one_is(maker: RowMaker) -> None:
+    rows = torch.empty(len(maker.segments), *maker.spec.shape)
+    maker.make_range(0, len(rows), rows)
+    for index in (0, 5, len(rows) - 1):
+        one = torch.empty(maker.spec.shape)
+        maker.make(index, one, {})
+        assert torch.equal(one, rows[index])
+    part = torch.empty(7, *maker.spec.shape)
+    maker.make_range(4, 11, part)
+    assert torch.equal(part, rows[4:11])
+
+
+def test_stages_are_told_in_seconds(maker: RowMaker) -> None:
+    stages: dict[str, float] = {}
+    maker.make(0, torch.empty(maker.spec.shape), stages)
+    maker.make(0, torch.empty(maker.spec.shape), stages)
+    assert set(stages) == {"decode", "resample", "frontend"}
+    assert all(0 < seconds < 60 for seconds in stages.values())
+
+
+def test_one_thread_is_for_the_block_alone() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with one_thread():
+            inside = torch.get_num_threads()
+        assert inside == 1
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_the_shape_follows_the_front_end(tmp_path: Path) -> None:
+    segments = segments_of(write_set(tmp_path / "set", groups=1), duration_s=0.5)
+    maker = maker_of(segments)
+    assert maker.spec.shape == (24, 1 + 8000 // 256)
+    assert np.prod(maker.spec.shape) * 2 == maker.spec.row_bytes
