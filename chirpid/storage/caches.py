@@ -153,6 +153,27 @@ def remove(entry: CacheEntry) -> bool:
     return True
 
 
+def prune(root: Path, keep_bytes: int) -> tuple[list[CacheEntry], list[CacheEntry]]:
+    """Remove the least recently used caches until at most `keep_bytes` are left.
+
+    Returns:
+        What was removed, and what had to stay since it is in use.
+    """
+    sweep(root)
+    removed, in_use = [], []
+    entries = list_caches(root)
+    left = sum(entry.num_bytes for entry in entries)
+    for entry in entries:
+        if left <= keep_bytes and keep_bytes > 0:  # to keep nothing means empty ones, too
+            break
+        if remove(entry):
+            removed.append(entry)
+            left -= entry.num_bytes
+        else:
+            in_use.append(entry)
+    return removed, in_use
+
+
 def sweep(root: Path) -> None:
     """Remove what removals that were killed have left behind."""
     for kind in KINDS:
