@@ -34,9 +34,18 @@ def load(path: Path) -> State | None:
         state: State = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         return None
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+    # Depending on what is damaged, torch ends in its own errors or in those of zip, pickle, seek.
+    except (
+        RuntimeError,
+        EOFError,
+        pickle.UnpicklingError,
+        OSError,
+        LookupError,
+        ValueError,
+    ) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:120].rstrip(". ")
         raise StorageError(
-            f"{path} is damaged ({error}). Remove it to train this fold anew."
+            f"{path} is damaged ({reason}). Remove it to train this fold anew."
         ) from error
     return state
 

@@ -10,10 +10,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import soundfile
 
-from tests.e2e.line import call, command, results_of, run_folder, run_folders, train
-from tests.sounds import write_set
+from tests.e2e.line import results_of, run_folder, run_folders, train
 
 Change = Callable[[pd.DataFrame], pd.DataFrame]
 
