@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -62,12 +63,15 @@ def find_function(target: str) -> Callable[..., object]:
         ConfigError: no such module or function.
     """
     module, _, function = target.rpartition(".")
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)  # last: a file of the user's must not stand in for a library
     try:
         found = getattr(importlib.import_module(module), function)
     except (ImportError, AttributeError, ValueError) as error:
         raise ConfigError(
             f"dataset.target={target} cannot be imported: {error}. Give package.module.function, "
-            "and put the module's folder on PYTHONPATH."
+            "from the folder you are in or from PYTHONPATH."
         ) from error
     if not callable(found):
         raise ConfigError(f"dataset.target={target} is not a function.")
