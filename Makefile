@@ -33,7 +33,7 @@ ui: $(INSTALLED) ## open MLflow on the runs, port 5000
 	@$(BIN)/chirpid ui $(ARGS)
 
 bench: $(INSTALLED) ## run the benchmarks
-	@$(BIN)/python -m chirpid.bench $(ARGS)
+	@$(BIN)/chirpid bench loaders $(ARGS)
 
 docs: $(INSTALLED) ## write docs/settings.md from the schema
 	@$(BIN)/python scripts/write_settings_page.py

@@ -30,8 +30,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 ONLY_IN = {
     "hydra": ("chirpid.config", "chirpid.build", "chirpid.cli"),
     "omegaconf": ("chirpid.config", "chirpid.build", "chirpid.cli"),
-    "soundfile": ("chirpid.audio",),
-    "torchaudio": ("chirpid.audio",),
+    "soundfile": ("chirpid.audio", "chirpid.bench.plain"),
+    "torchaudio": ("chirpid.audio", "chirpid.bench.plain"),
     "mlflow": ("chirpid.tracking",),
     "chirpid.config.schema": ("chirpid.config", "chirpid.build", "chirpid.cli"),
 }

@@ -17,6 +17,7 @@ COMMANDS = {
     "sync": "send to the tracking server what it has missed while it was away",
     "hardware": "show what this machine has and what would be planned for it",
     "cache": "list and remove caches",
+    "bench": "measure our loaders beside plain torch on this machine",
 }
 
 _USAGE = "usage: chirpid COMMAND [...]"
