@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
 from typing import TypeVar
 
 import torch
@@ -38,9 +40,14 @@ def for_each(
 
     if progress:
         progress(0, len(items))
-    main_threads = torch.get_num_threads()
+    main_threads, native_ids = torch.get_num_threads(), set[int]()
+
+    def begin() -> None:
+        native_ids.add(threading.get_native_id())
+        torch.set_num_threads(1)
+
     pool = ThreadPoolExecutor(
-        max(1, num_threads), thread_name_prefix="chirpid-build", initializer=_use_one_thread
+        max(1, num_threads), thread_name_prefix="chirpid-build", initializer=begin
     )
     try:
         futures = [pool.submit(work_unless_failed, item) for item in items]
@@ -52,9 +59,18 @@ def for_each(
     finally:
         # Waits for the items in work alone: what has not begun is dropped after an error or Ctrl-C.
         pool.shutdown(wait=True, cancel_futures=True)
+        wait_for_exit(native_ids)
         # MKL's thread count is global: what the pool set holds for the caller too.
         torch.set_num_threads(main_threads)
 
 
-def _use_one_thread() -> None:
-    torch.set_num_threads(1)
+def wait_for_exit(native_ids: Iterable[int], *, at_most_s: float = 2.0) -> None:
+    """Wait until the system has no more threads of these ids, where it lists them.
+
+    Before Python 3.13 a thread that has been joined may still be running down, with a lock of MKL
+    in its hands: a process forked at that moment would wait for that lock for ever.
+    """
+    end = time.monotonic() + at_most_s
+    for native_id in native_ids:
+        while Path(f"/proc/self/task/{native_id}").exists() and time.monotonic() < end:
+            time.sleep(0.001)

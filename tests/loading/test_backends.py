@@ -203,7 +203,7 @@ def test_nothing_grows_over_two_hundred_epochs(name: str) -> None:
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("name", BACKENDS)
 def test_closing_in_the_middle_leaves_no_thread_and_no_process(name: str) -> None:
-    threads, children = threading.active_count(), child_pids()
+    threads, children = set(threading.enumerate()), child_pids()
     backend = backend_of(name, Rows(seconds=0.01))
     passing = backend.run(batches_of(np.arange(NUM), 1))
     for _ in range(3):
@@ -211,8 +211,8 @@ def test_closing_in_the_middle_leaves_no_thread_and_no_process(name: str) -> Non
     passing.close()  # what leaving a loop by Ctrl-C does
     backend.close()
     backend.close()
-    assert threading.active_count() == threads
-    assert child_pids() == children
+    assert set(threading.enumerate()) <= threads
+    assert child_pids() <= children
 
 
 def test_a_pass_left_behind_does_not_write_into_the_next() -> None:

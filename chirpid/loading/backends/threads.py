@@ -12,6 +12,7 @@ import torch
 
 from chirpid.data.datasets import SegmentDataset, as_ids
 from chirpid.loading.backends.base import Ring, largest
+from chirpid.storage.parallel import wait_for_exit
 from chirpid.types import Batch, IntArray
 
 
@@ -32,6 +33,7 @@ class ThreadsBackend:
         self._ring = Ring(dataset, num_slots=self._ahead + 2, pin_memory=pin_memory)
         self._pending: deque[Future[Batch]] = deque()
         self._worker, self._numbers = threading.local(), itertools.count()
+        self._native_ids: set[int] = set()
         before = torch.get_num_threads()
         self._pool = ThreadPoolExecutor(
             num_workers, thread_name_prefix="chirpid-load", initializer=self._begin_worker
@@ -44,6 +46,7 @@ class ThreadsBackend:
 
     def _begin_worker(self) -> None:
         self._worker.number = next(self._numbers)
+        self._native_ids.add(threading.get_native_id())
         torch.set_num_threads(1)
 
     def run(self, batches: Sequence[IntArray]) -> Iterator[Batch]:
@@ -81,3 +84,4 @@ class ThreadsBackend:
     def close(self) -> None:
         """End the threads."""
         self._pool.shutdown(wait=True, cancel_futures=True)
+        wait_for_exit(self._native_ids)
