@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,11 @@ def save(path: Path, state: State) -> None:
     Raises:
         StorageError: the disk is full, or the folder cannot be written.
     """
+    # Not straight into the file: torch makes a RuntimeError of a full disk.
+    whole = io.BytesIO()
+    torch.save(state, whole)
     with replacing(path) as handle:
-        torch.save(state, handle)
+        handle.write(whole.getbuffer())
 
 
 def load(path: Path) -> State | None:

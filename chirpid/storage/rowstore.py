@@ -158,6 +158,7 @@ def _build_locked(
     rows = os.open(folder / "rows.bin", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     marks = os.open(folder / "chunks.bin", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
+        _forget_what_was_cut(rows, marks, layout)
         _take_space(rows, layout.num_bytes)
 
         def work(chunk: int) -> None:
@@ -175,6 +176,20 @@ def _build_locked(
     finally:
         os.close(rows)
         os.close(marks)
+
+
+def _forget_what_was_cut(rows: int, marks: int, layout: RowLayout) -> None:
+    """Take back the marks of chunks beyond the end of the rows' file.
+
+    It has its whole size before any chunk: a shorter one was cut, and would be grown with zeros.
+    """
+    size = os.fstat(rows).st_size
+    lost = [c for c in range(layout.num_chunks) if layout.span(c)[1] * layout.row_bytes > size]
+    for chunk in lost:
+        if _checksum(marks, chunk) is not None:
+            _write_at(marks, memoryview(bytes(_MARK.size)), chunk * _MARK.size)
+    if lost:
+        os.fsync(marks)
 
 
 def _take_space(handle: int, num_bytes: int) -> None:
