@@ -211,6 +211,9 @@ def test_closing_in_the_middle_leaves_no_thread_and_no_process(name: str) -> Non
     passing.close()  # what leaving a loop by Ctrl-C does
     backend.close()
     backend.close()
+    end = time.monotonic() + 20  # torch's feeders of queues end on their own, a moment later
+    while time.monotonic() < end and not set(threading.enumerate()) <= threads:
+        time.sleep(0.01)
     assert set(threading.enumerate()) <= threads
     assert child_pids() <= children
 
