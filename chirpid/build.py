@@ -52,6 +52,8 @@ def manifest_of(config: RootConfig) -> Manifest:
     names = inspect.signature(load_manifest).parameters
     plain = {f.name: getattr(dataset, f.name) for f in fields(dataset) if f.name in names}
     plain |= {"kind": dataset.kind.value, "root": root, "demo": asdict(dataset.demo)}
+    if root and dataset.name == dataset.kind.value and dataset.kind is not DatasetKind.demo:
+        plain["name"] = root.name  # "puerto-rico-birds" tells more than "csv"
     return load_manifest(**plain)
 
 

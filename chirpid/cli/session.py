@@ -191,7 +191,7 @@ class _Session:
             **{f"env.{k}": v for k, v in environment().items()},
             **{f"git.{k}": v for k, v in git.items() if k != "diff"},
         }
-        name = " ".join(self.sweep.overrides) if self.sweep else self.folder.path.name
+        name = self.sweep.name if self.sweep else ""
         run = self.tracker.start_run(name or self.folder.path.name, parent=self.parent, tags=tags)
         self.tracker.log_params(run, self.prepared.parameters(self.resolved))
         for file in (CONFIG, SPLITS):

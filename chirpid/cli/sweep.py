@@ -48,6 +48,8 @@ class Job:
     config_dir: Path | None
     in_process: bool
     """Outcomes reach us directly, and a failed job need not stop the sweep by an exception."""
+    shared: frozenset[str] = frozenset()
+    """Overrides that all jobs have."""
     outcomes: list[Outcome] = field(default_factory=list)
     """Filled where jobs run in this process; others report through Hydra's return values."""
 
@@ -55,7 +57,8 @@ class Job:
         """Run one job; composed anew, so that the origin of each value is known here, too."""
         hydra = HydraConfig.get()
         overrides = tuple(hydra.overrides.task)
-        sweep = SweepInfo(self.sweep_id, int(hydra.job.num), self.num_jobs, overrides)
+        name = " ".join(text for text in overrides if text not in self.shared)
+        sweep = SweepInfo(self.sweep_id, int(hydra.job.num), self.num_jobs, overrides, name)
         of = f" of {self.num_jobs}" if self.num_jobs else ""
         print(f"\njob {sweep.job + 1}{of}: {' '.join(overrides)}", flush=True)
         start = time.monotonic()

@@ -52,6 +52,8 @@ class SweepInfo:
     """None when the sweeper does not know in advance."""
     overrides: tuple[str, ...]
     """What this job was given on top of the config, as on a command line."""
+    name: str = ""
+    """The overrides that set this job apart from the others."""
 
 
 @dataclass(frozen=True, slots=True)
