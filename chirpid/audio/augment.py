@@ -138,15 +138,18 @@ def augment_logmel(
     rule: AugmentRule,
     *,
     frames_hz: float,
+    noise_power_M: Tensor | None = None,
     floor_db: float | None = None,
 ) -> Tensor:
     """Return log-mel [B, M, F] in dB with what `augment_wave` does to waveforms.
 
     Noise power adds to signal power, so noise is added in power and the sum put back into dB: what
     was louder than the noise stays as it was. The noise of a band is exponentially distributed
-    around the drawn level, as the power of Gaussian noise in one bin is.
+    around its mean, as the power of Gaussian noise in one bin is.
 
     Args:
+        noise_power_M: power of each band for white noise of variance 1 (`FrontEnd.noise_power`),
+            so that `noise_db` is the level of the waveform's noise; None takes 1.
         floor_db: digital silence, which stays as it is whatever the gain.
     """
     applied = draws.applied(rule.probability)
@@ -162,6 +165,8 @@ def augment_logmel(
         num_mels, num_frames = spec_BMF.shape[1:]
         unit = draws.field(_NOISE, num_mels * num_frames, spec_BMF.device)
         power = unit.log_().neg_().reshape(-1, num_mels, num_frames)
+        if noise_power_M is not None:
+            power = power.mul_(noise_power_M.to(power)[:, None])
         level = 10 ** (_noise_level(draws, rule) / 10) * applied
         total = torch.exp(spec_BMF * (math.log(10) / 10)).add_(power.mul_(_column(level, spec_BMF)))
         noisy_BMF = total.clamp_min_(1e-12).log_().mul_(10 / math.log(10))

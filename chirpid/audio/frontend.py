@@ -82,6 +82,11 @@ class FrontEnd(nn.Module):
         bin_hz = self.sample_rate_hz / self.fft_samples
         return cast(Tensor, self.mel_MK).argmax(dim=1).float() * bin_hz
 
+    def noise_power(self) -> Tensor:
+        """Return the power of each band for white noise of variance 1, float32 [M]."""
+        bins_M = cast(Tensor, self.mel_MK).sum(dim=1)
+        return cast(Tensor, self.window).square().sum() * bins_M
+
     def forward(self, wave_BT: Tensor) -> Tensor:
         # The quiet bands are far below what half precision holds: never in autocast.
         with torch.autocast(wave_BT.device.type, enabled=False):

@@ -32,6 +32,7 @@ class Preparer:
         self.device, self.seed = device, seed
         self.target_NC = task.target_NC.to(device)
         frontend = model.frontend
+        self.noise_power_M = frontend.noise_power()
         self.frames_hz = frontend.sample_rate_hz / frontend.hop_samples
 
     def to_device(self, batch: Batch, monitor: EpochMonitor) -> tuple[Tensor, Tensor]:
@@ -59,7 +60,12 @@ class Preparer:
             spec = frontend(inputs)
         elif frontend.kind == "logmel":
             spec = augment_logmel(
-                inputs, draws, rule, frames_hz=self.frames_hz, floor_db=frontend.floor_db
+                inputs,
+                draws,
+                rule,
+                frames_hz=self.frames_hz,
+                noise_power_M=self.noise_power_M,
+                floor_db=frontend.floor_db,
             )
         else:
             spec = inputs

@@ -20,6 +20,7 @@ from chirpid.audio.augment import (
     mask_spectrogram,
     mixup,
 )
+from chirpid.audio.frontend import FrontEnd
 from chirpid.seeds import keys_of
 
 KEYS = keys_of(f"recording {n}.wav@{n % 7}" for n in range(400))
@@ -142,6 +143,21 @@ def test_noise_levels_spread_over_their_range() -> None:
     noise = on_wave(torch.zeros(400, T), draws_of(np.arange(400)), rule)
     level_db = 20 * torch.log10(noise.square().mean(dim=1).sqrt()).numpy()
     assert stats.kstest(level_db, stats.uniform(-50, 30).cdf).pvalue > 1e-3
+
+
+def test_noise_means_the_same_to_waveforms_and_to_their_spectrograms() -> None:
+    rule = AugmentRule(noise_db=-30.0, noise_range_db=0.0)
+    frontend = FrontEnd(
+        kind="logmel", sample_rate_hz=32000, fft_samples=1024, hop_samples=512, num_mels=40,
+        fmin_hz=100.0, fmax_hz=15000.0,
+    )  # fmt: skip
+    draws, silence = draws_of(np.arange(30)), torch.zeros(30, 64000)
+    heard = frontend(augment_wave(silence, draws, rule, rate_hz=32000))
+    drawn = augment_logmel(
+        frontend(silence), draws, rule, frames_hz=62.5, noise_power_M=frontend.noise_power()
+    )
+    levels = [10 * torch.log10((10 ** (s / 10)).mean(dim=(0, 2))) for s in (heard, drawn)]
+    assert float((levels[0] - levels[1]).abs().max()) < 0.5
 
 
 def test_noise_in_a_spectrogram_has_the_stated_level_and_spares_what_is_louder() -> None:
