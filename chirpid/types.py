@@ -110,7 +110,8 @@ class Batch:
     inputs: torch.Tensor
     """float32 [B, T] waveforms or [B, M, F] spectrograms, not yet normalised."""
     stages: dict[str, float] = field(default_factory=dict)
-    """Seconds spent per stage while this batch was made: decode, resample, frontend, read, ..."""
+    """Seconds spent per stage while this batch was made (decode, resample, frontend, gather, ...),
+    and counts, whose names begin with `num_`."""
     worker: int = -1
     """Which worker made it; -1 is the calling thread."""
 

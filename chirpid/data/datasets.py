@@ -109,6 +109,7 @@ class LazyDataset(_Base):
         for position, index in enumerate(ids.tolist()):
             self.maker.make(index, row, stages)
             widen(row, batch[position])
+        stages["num_cache_misses"] = len(ids)
         return batch, stages
 
 
@@ -131,7 +132,7 @@ class TensorDataset(_Base):
             kept = self._gather_buffer(len(ids))
             torch.index_select(self.rows, 0, index, out=kept)
             widen(kept, batch)
-        return batch, {"gather": time.perf_counter() - begin}
+        return batch, {"gather": time.perf_counter() - begin, "num_cache_hits": len(ids)}
 
     def _gather_buffer(self, size: int) -> Tensor:
         # Kept per thread: a fresh large tensor costs more in page faults than the copy into it.
@@ -193,9 +194,9 @@ class StreamingDataset(_Base):
         ids, batch = self._batch(ids, out)
         shards = ids // self.layout.chunk_rows
         for shard in np.unique(shards).tolist():
-            rows = self._shard(shard, stages)
-            begin = time.perf_counter()
             positions = np.flatnonzero(shards == shard)
+            rows = self._shard(shard, len(positions), stages)
+            begin = time.perf_counter()
             within = ids[positions] - shard * self.layout.chunk_rows
             kept = rows[torch.from_numpy(within)]
             widened = torch.empty(kept.shape, dtype=torch.float32)
@@ -203,9 +204,12 @@ class StreamingDataset(_Base):
             stages["gather"] = stages.get("gather", 0.0) + time.perf_counter() - begin
         return batch, stages
 
-    def _shard(self, shard: int, stages: Stages) -> Tensor:
+    def _shard(self, shard: int, num_rows: int, stages: Stages) -> Tensor:
+        """Return the rows of a shard, read if it is not kept; `num_rows` of them are wanted."""
         begin = time.perf_counter()
         with self._lock:
+            found = "num_cache_hits" if shard in self._shards else "num_cache_misses"
+            stages[found] = stages.get(found, 0) + num_rows
             if shard not in self._shards:
                 while len(self._shards) >= self.kept_shards:
                     self._shards.popitem(last=False)

@@ -30,7 +30,8 @@ TORCH_DTYPES = {
 INT16_SCALE = 32767.0
 
 Stages = dict[str, float]
-"""Seconds by name of the stage: decode, resample, frontend, gather, read."""
+"""Seconds by name of the stage: decode, resample, frontend, gather, read. Names that begin with
+`num_` are counts: rows found in memory or a store (num_cache_hits), or made or read anew."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ The clock runs around `next()`: what comes after the batch arrived is not loadin
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -34,6 +35,7 @@ class EpochMonitor:
     _waited_s: float = 0.0
     _disk_bytes: int = 0
     _cpu_s: float = 0.0
+    _gpu: GpuProbe = field(default_factory=lambda: GpuProbe())
 
     def watch(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         """Yield the batches; the time between two is taken as the step of the first."""
@@ -60,8 +62,9 @@ class EpochMonitor:
         self._waited_s += got - asked
         self.num_samples += len(batch)
         self.num_bytes += batch.inputs.nbytes
-        for name, seconds in batch.stages.items():
-            self.stages[name] = self.stages.get(name, 0.0) + seconds
+        for name, amount in batch.stages.items():
+            self.stages[name] = self.stages.get(name, 0.0) + amount
+        self._gpu.sample(stepped)
 
     @property
     def timeline(self) -> FloatArray:
@@ -109,8 +112,43 @@ class EpochMonitor:
             "loader/cpu_share": max(0.0, cpu_s - self._cpu_s) / elapsed,
             "loader/rss_mib": rss / MIB,
         }
-        for name, seconds in self.stages.items():
-            figures[f"loader/{name}_ms_per_sample"] = seconds * 1e3 / max(self.num_samples, 1)
+        for name, amount in self.stages.items():
+            if name.startswith("num_"):
+                figures[f"loader/{name}"] = amount
+            else:
+                figures[f"loader/{name}_ms_per_sample"] = amount * 1e3 / max(self.num_samples, 1)
+        return figures | self._gpu.summary()
+
+
+class GpuProbe:
+    """Utilisation and memory of the GPU that torch uses, asked for once a second; else nothing."""
+
+    def __init__(self, every_s: float = 1.0) -> None:
+        self.every_s = every_s
+        self._next_s = 0.0
+        self._busy: list[float] = []
+        self._used_bytes = 0
+
+    def sample(self, now_s: float) -> None:
+        """Ask, if it is time to and torch has a GPU in use."""
+        if now_s < self._next_s:
+            return
+        self._next_s = now_s + self.every_s
+        torch = sys.modules.get("torch")
+        if torch is None or not torch.cuda.is_initialized():
+            return
+        free, total = torch.cuda.mem_get_info()
+        self._used_bytes = max(self._used_bytes, total - free)
+        try:
+            self._busy.append(float(torch.cuda.utilization()))
+        except (ImportError, RuntimeError):  # a driver without counters, as in some containers
+            self._next_s = float("inf")
+
+    def summary(self) -> dict[str, float]:
+        """Return the mean utilisation in percent and the most memory in use."""
+        figures = {"loader/gpu_memory_mib": self._used_bytes / MIB} if self._used_bytes else {}
+        if self._busy:
+            figures["loader/gpu_percent"] = float(np.mean(self._busy))
         return figures
 
 

@@ -177,3 +177,17 @@ def test_a_plain_torch_dataloader_gets_the_same_rows(datasets, tmp_path: Path) -
     loader = torch.utils.data.DataLoader(dataset, batch_size=4)
     rows = torch.cat(list(loader))
     assert torch.equal(rows, dataset.fetch(np.arange(len(dataset)))[0])
+
+
+def test_cache_hits_and_misses_add_up_to_the_rows(datasets) -> None:
+    ids = np.arange(len(datasets[(Mode.lazy, *KINDS[0])]))
+    for mode in Mode:
+        dataset = datasets[(mode, *KINDS[0])]
+        if mode is Mode.streaming:
+            dataset._shards.clear()
+        stages = dataset.fetch(ids)[1]
+        hits, misses = stages.get("num_cache_hits", 0), stages.get("num_cache_misses", 0)
+        assert hits + misses == len(ids), mode
+        assert (hits == 0) == (mode in (Mode.lazy, Mode.streaming)), mode
+    again = datasets[(Mode.streaming, *KINDS[0])].fetch(ids[-3:])[1]
+    assert again["num_cache_hits"] == 3

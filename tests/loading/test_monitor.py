@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from chirpid.loading.monitor import EpochMonitor
+from chirpid.loading.monitor import EpochMonitor, GpuProbe
 from chirpid.types import Batch
 
 
@@ -95,3 +95,23 @@ def test_an_error_of_the_loader_passes_through() -> None:
 
     with pytest.raises(KeyError):
         list(EpochMonitor().watch(fails()))
+
+
+def test_counts_are_counted_and_not_taken_for_seconds() -> None:
+    monitor = EpochMonitor()
+    stages = {"decode": 0.5, "num_cache_hits": 3.0}
+    batches = [Batch(np.arange(4), torch.zeros(4, 2), dict(stages)) for _ in range(2)]
+    for _ in monitor.watch(iter(batches)):
+        pass
+    figures = monitor.summary()
+    assert figures["loader/num_cache_hits"] == 6.0
+    assert figures["loader/decode_ms_per_sample"] == 125.0
+    assert "loader/num_cache_hits_ms_per_sample" not in figures
+
+
+def test_without_a_gpu_nothing_is_said_of_one() -> None:
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    probe = GpuProbe(every_s=0.0)
+    probe.sample(1.0)
+    assert probe.summary() == {}
