@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-
 from typing import Any
 
 import soundfile
@@ -12,7 +11,6 @@ import torch
 import torchaudio
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, TensorDataset
-
 
 Settings = dict[str, Any]
 

@@ -137,11 +137,13 @@ class GpuProbe:
         torch = sys.modules.get("torch")
         if torch is None or not torch.cuda.is_initialized():
             return
+        import pynvml
+
         free, total = torch.cuda.mem_get_info()
         self._used_bytes = max(self._used_bytes, total - free)
         try:
             self._busy.append(float(torch.cuda.utilization()))
-        except (ImportError, RuntimeError):  # a driver without counters, as in some containers
+        except (pynvml.NVMLError, RuntimeError):  # a driver without counters, as in containers
             self._next_s = float("inf")
 
     def summary(self) -> dict[str, float]:
