@@ -206,7 +206,7 @@ class _Session:
         config, prepared, path = self.resolved.config, self.prepared, self.folder.path
         pooled = pool(outcomes, prepared.task)
         write_predictions(path / PREDICTIONS, pooled, prepared.names_R, prepared.task.classes)
-        self.tracker.flush(5.0)
+        self.tracker.flush(30.0)  # at once where the server is away or has all of it
         facts = {
             "split_hash": prepared.folds.hash,
             "config_hash": self.resolved.result_hash,

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import pickle
+import struct
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,12 @@ from chirpid.errors import StorageError
 from chirpid.storage.atomic import replacing
 
 State = dict[str, Any]
+
+_DAMAGE = (
+    RuntimeError, EOFError, OSError, LookupError, ValueError, pickle.UnpicklingError,
+    zipfile.BadZipFile, zlib.error, struct.error,
+)  # fmt: skip
+"""What torch, zip and pickle end in, depending on where a file is damaged."""
 
 
 def save(path: Path, state: State) -> None:
@@ -35,23 +44,24 @@ def load(path: Path) -> State | None:
         StorageError: the file is damaged.
     """
     try:
+        _check(path)
         state: State = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         return None
-    # Depending on what is damaged, torch ends in its own errors or in those of zip, pickle, seek.
-    except (
-        RuntimeError,
-        EOFError,
-        pickle.UnpicklingError,
-        OSError,
-        LookupError,
-        ValueError,
-    ) as error:
+    except _DAMAGE as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:120].rstrip(". ")
         raise StorageError(
             f"{path} is damaged ({reason}). Remove it to train this fold anew."
         ) from error
     return state
+
+
+def _check(path: Path) -> None:
+    """Hold every part of the file against its checksum, which torch writes and does not read."""
+    with zipfile.ZipFile(path) as archive:
+        bad = archive.testzip()
+    if bad:
+        raise zipfile.BadZipFile(f"the checksum of {bad} is wrong")
 
 
 def rng_state() -> State:

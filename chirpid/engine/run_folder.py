@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from chirpid.errors import ConfigError, StorageError
-from chirpid.storage.atomic import storage_error, write_text
+from chirpid.storage.atomic import remove_leftovers, storage_error, write_text
 from chirpid.storage.locks import FileLock
 
 STATE = "state.json"
@@ -41,6 +41,11 @@ class RunFolder:
         # Read again: until the folder was ours, another process may have gone on with it.
         self.state = (read_state(path) if resumed else None) or state
         self._wall_before_s = self.state.wall_s
+        if resumed:
+            # Of an attempt that was killed. Not in the folder itself: its tracker may still send.
+            for below in ("plots", "folds/*"):
+                for folder in path.glob(below):
+                    remove_leftovers(folder)
 
     @property
     def wall_s(self) -> float:

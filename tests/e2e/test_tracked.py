@@ -134,22 +134,28 @@ def test_the_figures_of_each_epoch_are_those_of_the_training(
             assert history_of(store, run, metric) == wanted
 
 
-def stopped(root: Path, outputs: Path, number: int) -> Ended:
-    process = start(root, outputs, *LONG, ON)
-    deadline = time.monotonic() + 60
-    while not any(outputs.glob("runs/*/folds/1/checkpoint.pt")):
+def stopped(root: Path, outputs: Path, number: int, fold: int) -> Ended:
+    """Send a signal to a training as soon as a fold has a checkpoint, and wait for its end."""
+    process = start(root, outputs, *LONG, ON, "resume=auto")
+    deadline = time.monotonic() + 90
+    while not any(outputs.glob(f"runs/*/folds/{fold}/checkpoint.pt")):
         assert time.monotonic() < deadline
         time.sleep(0.005)
     process.send_signal(number)
     return ended(process)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_a_run_that_was_stopped_and_resumed_is_one_run(
-    root: Path, tmp_path: Path, client: Callable[[Path], Any], number: int, no_plots: None
+def test_a_run_stopped_by_ctrl_c_and_by_kill_9_is_one_run_with_the_same_bits(
+    root: Path, tmp_path: Path, client: Callable[[Path], Any], no_plots: None
 ) -> None:
-    stopped(root, tmp_path, number)
-    assert train(root, tmp_path, *LONG, ON, "resume=auto").code == 0
+    found = stopped(root, tmp_path, signal.SIGINT, 0)
+    assert found.code == 130
+    assert found.line.startswith("interrupted: Stopped in fold 0, epoch ")
+    assert "resume=auto" in found.line
+    assert "going on in" in stopped(root, tmp_path, signal.SIGKILL, 1).out
+    again = train(root, tmp_path, *LONG, ON, "resume=auto")
+    assert again.code == 0
+    assert "fold 0 was done before" in again.out
     assert train(root, tmp_path / "straight", *LONG).code == 0
     assert same_run(run_folder(tmp_path), run_folder(tmp_path / "straight"))
     store = client(tmp_path)
@@ -159,8 +165,7 @@ def test_a_run_that_was_stopped_and_resumed_is_one_run(
     assert [run.data.tags["chirpid.fold"] for run in runs["fold"]] == ["0", "1"]
     assert all(parent_of(run) == whole.info.run_id for run in runs["fold"])
     for run in runs["fold"]:
-        steps = {step for step, _ in history_of(store, run, "train/loss")}
-        assert steps == set(range(30))
+        assert {step for step, _ in history_of(store, run, "train/loss")} == set(range(30))
 
 
 def test_a_server_that_is_away_is_told_once_and_gets_all_of_it_later(
