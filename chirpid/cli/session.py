@@ -31,6 +31,7 @@ from chirpid.tracking import Status, Tracker, open_tracker
 
 if TYPE_CHECKING:
     from chirpid.engine.rule import FoldOutcome
+    from chirpid.loading.factory import Loader
 
 SPLITS, CONFIG, PREDICTIONS, RESULTS = (
     "splits.csv", "config.yaml", "predictions.csv", "results.json",
@@ -133,7 +134,7 @@ class _Session:
             contextlib.closing(prepare_loader(self.prepared, self.console)) as loader,
             deterministic(self.resolved.config.engine.deterministic),
         ):
-            outcomes = self._engine(loader, observers).run()
+            outcomes = self._engine(loader, observers, screen).run()
             results = self._finish(run, outcomes)
             report_run(self.prepared, self.folder.path, outcomes, results, self.tracker, run,
                        loader, self.console)  # fmt: skip
@@ -145,7 +146,9 @@ class _Session:
             # The next job of the sweep opens it again.
             self.tracker.end_run(self.parent, "KILLED" if status == "KILLED" else "FINISHED")
 
-    def _engine(self, loader: Any, observers: Observers) -> TrainingEngine:
+    def _engine(
+        self, loader: Loader, observers: Observers, screen: ConsoleObserver
+    ) -> TrainingEngine:
         config, prepared = self.resolved.config, self.prepared
         make_model = build.model_maker(config, prepared.task.classes)
         like = make_model()
@@ -157,10 +160,11 @@ class _Session:
             make_model=make_model,
             normalise=config.frontend.normalise.value,
             stats=BandStats(
-                loader.dataset,
+                loader.run,
                 prepared.task.key_N,
                 like.centred,
                 max_segments=config.frontend.stats_segments,
+                progress=screen.measured,
             ),
             folder=self.folder.path,
         )

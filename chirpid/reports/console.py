@@ -35,27 +35,21 @@ class ConsoleObserver:
             f"{len(part.valid_ids)} to validate"
         )
 
+    def measured(self, done: int, total: int) -> None:
+        """Show how far the statistics of a training part are."""
+        if self._bar is None:
+            self._start_bar("  statistics", total)
+        self._update(done, "")
+        if done >= total:
+            self.close()
+
     def epoch_starts(self, fold: int, epoch: int, num_batches: int) -> None:
-        if not self.console.is_terminal:
-            return
-        self._bar = Progress(
-            TextColumn(f"  epoch {epoch + 1:>3}/{self.num_epochs}"),
-            BarColumn(bar_width=28),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[figures]}"),
-            TimeRemainingColumn(),
-            console=self.console,
-            transient=True,
-        )
-        self._bar.start()
-        self._task = self._bar.add_task("", total=num_batches, figures="")
+        self._start_bar(f"  epoch {epoch + 1:>3}/{self.num_epochs}", num_batches)
 
     def batch_done(self, fold: int, done: int, loss: float, monitor: EpochMonitor) -> None:
-        if self._bar is None or self._task is None:
-            return
         rate = monitor.num_samples / max(monitor.elapsed_s, 1e-9) if monitor.stepped_s else 0.0
         figures = f"loss {loss:.3f}  {rate:.0f} seg/s  wait {monitor.wait_share:.1%}"
-        self._bar.update(self._task, completed=done, figures=figures)
+        self._update(done, figures)
 
     def epoch_done(self, fold: int, epoch: int, figures: Mapping[str, float]) -> None:
         self.close()
@@ -79,6 +73,26 @@ class ConsoleObserver:
 
     def say(self, line: str) -> None:
         self.console.print(line, highlight=False, markup=False)
+
+    def _start_bar(self, title: str, total: int) -> None:
+        self.close()
+        if not self.console.is_terminal:
+            return
+        self._bar = Progress(
+            TextColumn(title),
+            BarColumn(bar_width=28),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[figures]}"),
+            TimeRemainingColumn(),
+            console=self.console,
+            transient=True,
+        )
+        self._bar.start()
+        self._task = self._bar.add_task("", total=total, figures="")
+
+    def _update(self, done: int, figures: str) -> None:
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, completed=done, figures=figures)
 
     def close(self) -> None:
         """Take the bar away."""

@@ -98,10 +98,11 @@ def engine_of(
 ) -> TrainingEngine:
     """Return an engine that trains two folds of a tiny network."""
     dataset = dataset_of(mode, maker_of(segments), cache)
+    loader = Loader(dataset, backend(dataset), Backend.inline)
     bench = Workbench(
         task=task_of(segments),
         folds=folds_of(segments),
-        loader=Loader(dataset, backend(dataset), Backend.inline),
+        loader=loader,
         device=torch.device("cpu"),
         make_model=lambda: BirdModel(
             FrontEnd(**FRONTEND),
@@ -109,7 +110,7 @@ def engine_of(
             segments.classes,
         ),
         normalise="band",
-        stats=BandStats(dataset, segments.key_N, lambda rows: rows, max_segments=50),
+        stats=BandStats(loader.run, segments.key_N, lambda rows: rows, max_segments=50),
         folder=folder,
     )
     return TrainingEngine(bench, rule, observer=Observers([observer or Recorder()]), **options)
