@@ -59,7 +59,7 @@ def make_plan(
     Raises:
         BudgetError: not even two batches fit beside what the mode holds.
     """
-    clamps: list[str] = []
+    clamps = _missing_hardware(machine, profile)
     backend = _backend(machine, wish, traits, clamps)
     workers = _workers(machine, profile, wish, traits, backend.value, clamps)
     prefetch = _prefetch(profile, wish, traits, backend.value)
@@ -81,6 +81,19 @@ def make_plan(
         total_bytes=total,
         clamps=tuple(clamps),
     )
+
+
+def _missing_hardware(machine: Machine, profile: Profile) -> list[str]:
+    """Return a line for each thing that the profile has and this machine has not."""
+    lines = []
+    if profile.num_cores and profile.num_cores > machine.num_cores:
+        lines.append(
+            f"num_cores {profile.num_cores} -> {machine.num_cores}: hardware={profile.name} has "
+            "more than this machine lets us use"
+        )
+    if profile.gpu and machine.gpu is None:
+        lines.append(f"gpu {profile.gpu} -> none: this machine has no GPU, or torch cannot use it")
+    return lines
 
 
 def in_flight(num_workers: int, prefetch: int) -> int:

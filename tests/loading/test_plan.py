@@ -268,3 +268,13 @@ def test_every_plan_fits_the_machine_and_gives_its_reasons(
     assert len(rows) == 6
     assert all(all(row) for row in rows), "every field has a value, a source and a reason"
     assert made == plan(machine, profile, wish, traits, budget), "the plan is a pure function"
+
+
+def test_what_the_profile_has_and_the_machine_has_not_is_said_once_each() -> None:
+    made = plan(machine=TWO_CORES, profile=replace(RTX5080, gpu="GeForce RTX 5080"))
+    told = [line.split(":")[0] for line in made.clamps]
+    assert told[:2] == ["num_cores 32 -> 2", "gpu GeForce RTX 5080 -> none"]
+    assert len(told) == len(set(told))
+    assert not [
+        line for line in plan(machine=RYZEN).clamps if line.startswith(("num_cores", "gpu"))
+    ]
