@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from rich.console import Console
 
 from chirpid import build
@@ -20,7 +19,7 @@ from chirpid.config.resolve import Resolved, SweepInfo
 from chirpid.data.stats import BandStats
 from chirpid.engine.engine import TrainingEngine, Workbench
 from chirpid.engine.observer import Observers, QuietObserver
-from chirpid.engine.precision import deterministic
+from chirpid.engine.precision import deterministic, threads
 from chirpid.engine.results import make_results, pool, write_predictions, write_results
 from chirpid.engine.run_folder import RunFolder, open_run_folder
 from chirpid.errors import ChirpError, Interrupted, StorageError
@@ -133,6 +132,7 @@ class _Session:
             contextlib.closing(screen),
             contextlib.closing(prepare_loader(self.prepared, self.console)) as loader,
             deterministic(self.resolved.config.engine.deterministic),
+            threads(self.resolved.config.engine.num_threads),
         ):
             outcomes = self._engine(loader, observers, screen).run()
             results = self._finish(run, outcomes)
@@ -168,8 +168,6 @@ class _Session:
             ),
             folder=self.folder.path,
         )
-        if config.engine.num_threads:
-            torch.set_num_threads(config.engine.num_threads)
         return TrainingEngine(
             bench,
             build.train_rule(config),

@@ -34,6 +34,18 @@ def deterministic(wanted: bool) -> Iterator[None]:
         memory.fill_uninitialized_memory = fill_before
 
 
+@contextlib.contextmanager
+def threads(number: int | None) -> Iterator[None]:
+    """Have torch compute with so many threads (None: as it does), and leave it as it was."""
+    before = torch.get_num_threads()
+    if number is not None:
+        torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 class Precision:
     """bfloat16 where the GPU computes in it, else float16 with loss scaling.
 
