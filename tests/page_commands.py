@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 import shlex
 from dataclasses import dataclass
 
@@ -57,11 +56,8 @@ class Ended:
     err: str
 
 
-def call(command: str, monkeypatch: pytest.MonkeyPatch) -> Ended:
+def call(command: str) -> Ended:
     """Run a command of a page in this process; torch alone takes seconds to import in another."""
-    if command.startswith("PYTHONPATH=. "):
-        monkeypatch.syspath_prepend(os.getcwd())
-        command = command.removeprefix("PYTHONPATH=. ")
     out, err = io.StringIO(), io.StringIO()
     with (
         pytest.MonkeyPatch.context() as plots,
