@@ -107,6 +107,8 @@ class StopSignal:
 
     def __enter__(self) -> StopSignal:
         for number in (signal.SIGINT, signal.SIGTERM):
+            if signal.getsignal(number) is signal.SIG_IGN:
+                continue  # a shell keeps its background jobs from the Ctrl-C meant for another
             try:
                 self._before[number] = signal.signal(number, self._ask)
             except ValueError:  # not the main thread: a notebook server, a sweeper's worker

@@ -35,12 +35,16 @@ def straight(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run_folder(outputs)
 
 
-@pytest.fixture
-def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+def leave_out_plots(patch: pytest.MonkeyPatch) -> None:
     """Leave out the drawing, which is most of the time of a tiny run and is looked at elsewhere."""
     from chirpid.cli import report
     from chirpid.reports import tracked
 
     for name in ("confusion_matrix", "learning_curves", "folds_overview", "spectrogram_sheet"):
-        monkeypatch.setattr(report, name, lambda *args, **options: None)
-    monkeypatch.setattr(tracked, "loader_timeline", lambda *args, **options: None)
+        patch.setattr(report, name, lambda *args, **options: None)
+    patch.setattr(tracked, "loader_timeline", lambda *args, **options: None)
+
+
+@pytest.fixture
+def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    leave_out_plots(monkeypatch)

@@ -87,12 +87,14 @@ def test_a_schedulers_stop_ends_with_one_line_and_can_be_resumed(
     goes_on(root, tmp_path, long_run)
 
 
-def test_kill_9_loses_no_more_than_the_epoch_in_work(root: Path, tmp_path: Path) -> None:
-    stopped(root, tmp_path, signal.SIGKILL, fold=1)
-    folder = run_folder(tmp_path)
-    assert state_of(folder)["status"] == "running"
-    assert state_of(folder)["wall_s"] > 0.1, "the time worked so far is known"  # type: ignore[operator]
-    assert (folder / "folds/0/outcome.pt").is_file()
+def test_ctrl_c_ends_a_whole_sweep(root: Path, tmp_path: Path) -> None:
+    process = start(root, tmp_path, *LONG, "-m", "seed=0,1")
+    when(lambda: any(tmp_path.glob("runs/*/folds/0/checkpoint.pt")))
+    process.send_signal(signal.SIGINT)
+    found = ended(process)
+    assert found.code == 130
+    assert found.line.startswith("interrupted: Stopped in fold 0")
+    assert len(run_folders(tmp_path)) == 1
 
 
 def test_without_resume_a_new_run_begins(root: Path, straight: Path, tmp_path: Path) -> None:

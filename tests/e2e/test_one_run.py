@@ -16,6 +16,7 @@ from sklearn.metrics import accuracy_score, f1_score
 
 from chirpid.cli import session
 from chirpid.engine.metrics import METRIC_NAMES
+from tests.e2e.conftest import leave_out_plots
 from tests.e2e.line import (
     OFF,
     TINY,
@@ -158,11 +159,13 @@ def test_explain_prints_the_plan_and_writes_no_run(root: Path, tmp_path: Path) -
 def swept(root: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """The run folders of all modes with 0, 1 and 2 workers, as one sweep."""
     outputs = tmp_path_factory.mktemp("swept")
-    ended = call(
-        "train", "-m", *TINY, OFF, "model.params.width=4", f"dataset.root={root}",
-        f"paths.outputs={outputs}", "mode=lazy,eager,cached,streaming", "loader.num_workers=0,1,2",
-        "mode.shard_segments=7",
-    )  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:
+        leave_out_plots(patch)
+        ended = call(
+            "train", "-m", *TINY, OFF, "model.params.width=4", f"dataset.root={root}",
+            f"paths.outputs={outputs}", "mode=lazy,eager,cached,streaming", "loader.num_workers=0,1,2",
+            "mode.shard_segments=7",
+        )  # fmt: skip
     assert ended.code == 0, ended.err
     assert "Sweep of 12 jobs" in ended.out
     return run_folders(outputs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import time
 from collections.abc import Callable
@@ -153,6 +154,9 @@ def test_a_run_stopped_by_ctrl_c_and_by_kill_9_is_one_run_with_the_same_bits(
     assert found.line.startswith("interrupted: Stopped in fold 0, epoch ")
     assert "resume=auto" in found.line
     assert "going on in" in stopped(root, tmp_path, signal.SIGKILL, 1).out
+    state = json.loads((run_folder(tmp_path) / "state.json").read_text())
+    assert state["status"] == "running"
+    assert state["wall_s"] > 0.1, "the time worked before kill -9 is known"
     again = train(root, tmp_path, *LONG, ON, "resume=auto")
     assert again.code == 0
     assert "fold 0 was done before" in again.out

@@ -63,6 +63,17 @@ def test_the_first_signal_asks_and_the_second_interrupts(number: int) -> None:
     assert signal.getsignal(number) is before
 
 
+def test_a_signal_that_is_ignored_stays_so() -> None:
+    """As in a background job of a script."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with StopSignal() as stop:
+            os.kill(os.getpid(), signal.SIGINT)
+            assert not stop.asked
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_outside_of_the_main_thread_signals_are_left_alone() -> None:
     before, found = signal.getsignal(signal.SIGINT), []
 
