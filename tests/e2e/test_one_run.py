@@ -163,8 +163,8 @@ def swept(root: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         leave_out_plots(patch)
         ended = call(
             "train", "-m", *TINY, OFF, "model.params.width=4", f"dataset.root={root}",
-            f"paths.outputs={outputs}", "mode=lazy,eager,cached,streaming", "loader.num_workers=0,1,2",
-            "mode.shard_segments=7",
+            f"paths.outputs={outputs}", "mode=lazy,eager,cached,streaming",
+            "loader.num_workers=0,1,2", "mode.shard_segments=7",
         )  # fmt: skip
     assert ended.code == 0, ended.err
     assert "Sweep of 12 jobs" in ended.out
