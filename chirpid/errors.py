@@ -55,5 +55,8 @@ def did_you_mean(word: str, known: list[str] | tuple[str, ...]) -> str:
     """Return " Did you mean 'x'?" for the closest of `known`, or an empty string."""
     import difflib
 
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    # Those who mistype begin right: another first letter must be closer to count.
+    likely = [name for name in known if name[:1].lower() == word[:1].lower()]
+    close = difflib.get_close_matches(word, likely, n=1, cutoff=0.6)
+    close = close or difflib.get_close_matches(word, known, n=1, cutoff=0.75)
     return f" Did you mean '{close[0]}'?" if close else ""

@@ -21,6 +21,13 @@ IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
 
 
+def size_text(num_bytes: float) -> str:
+    """Return a number of bytes for people: "21.4 GiB", "38.5 MiB"."""
+    if num_bytes >= 2**30:
+        return f"{num_bytes / 2**30:.1f} GiB"
+    return f"{num_bytes / 2**20:.1f} MiB"
+
+
 class Mode(StrEnum):
     """How a dataset keeps its data."""
 

@@ -15,6 +15,7 @@ from chirpid.cli.guard import run_guarded
 from chirpid.errors import DataError
 from chirpid.storage.caches import GIB, CacheEntry, list_caches, prune
 from chirpid.storage.locks import FileLock
+from chirpid.types import size_text
 
 
 def parser() -> argparse.ArgumentParser:
@@ -63,15 +64,20 @@ def _list(root: Path) -> int:
     table = Table(box=None, pad_edge=False)
     for column in ("name", "kind", "dataset", "rows", "last used", "state"):
         table.add_column(column)
-    table.add_column("GiB", justify="right")
+    table.add_column("size", justify="right")
     for entry in entries:
         state = "whole" if entry.complete else "not whole"
         used = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.last_used))
         table.add_row(entry.path.name, entry.kind, str(entry.about.get("dataset", "?")),
-                      _rows(entry), used, state, f"{entry.num_bytes / GIB:.3f}")  # fmt: skip
+                      _rows(entry), used, state, size_text(entry.num_bytes))  # fmt: skip
     console.print(table)
-    print(f"{len(entries)} caches, {sum(e.num_bytes for e in entries) / GIB:.3f} GiB in {root}")
+    total = size_text(sum(e.num_bytes for e in entries))
+    print(f"{_counted(len(entries))}, {total} in {root}")
     return 0
+
+
+def _counted(number: int) -> str:
+    return "1 cache" if number == 1 else f"{number} caches"
 
 
 def _rows(entry: CacheEntry) -> str:
@@ -129,11 +135,11 @@ def _agrees(question: str) -> bool:
 def _prune(root: Path, keep_bytes: int) -> int:
     removed, in_use = prune(root, keep_bytes)
     for entry in removed:
-        print(f"removed {entry.kind}/{entry.path.name}, {entry.num_bytes / GIB:.3f} GiB")
+        print(f"removed {entry.kind}/{entry.path.name}, {size_text(entry.num_bytes)}")
     for entry in in_use:
         print(f"kept {entry.kind}/{entry.path.name}: a process uses it")
-    freed = sum(entry.num_bytes for entry in removed) / GIB
-    print(f"{len(removed)} caches removed, {freed:.3f} GiB freed in {root}")
+    freed = size_text(sum(entry.num_bytes for entry in removed))
+    print(f"{_counted(len(removed))} removed, {freed} freed in {root}")
     return 0
 
 

@@ -39,9 +39,7 @@ from chirpid.loading.factory import Loader, make_loader
 from chirpid.loading.hardware import Machine, read_machine
 from chirpid.loading.plan import LoaderPlan
 from chirpid.seeds import mix64
-from chirpid.types import IntArray
-
-GIB = 2**30
+from chirpid.types import IntArray, size_text
 
 
 @dataclass(slots=True)
@@ -135,12 +133,12 @@ class Prepared:
         """Print how batches will be fetched; with `full`, each decision and its reason."""
         plan, mode = self.plan, self.config.mode
         spec = self.maker.spec
-        store = spec.row_bytes * len(self.segments) / GIB
+        store = spec.row_bytes * len(self.segments)
         console.print(
             f"loading: mode={mode.name.value}, {spec.keep.value} "
-            f"{'×'.join(map(str, spec.shape))} as {spec.dtype.value} ({store:.2f} GiB), "
+            f"{'×'.join(map(str, spec.shape))} as {spec.dtype.value} ({size_text(store)}), "
             f"{plan.backend.value.value}, {plan.num_workers.value} workers, "
-            f"{plan.total_bytes / GIB:.2f} GiB in RAM, on {self.device}"
+            f"{size_text(plan.total_bytes)} in RAM, on {self.device}"
         )
         for line in plan.clamps:
             console.print(f"  clamped: {line}")
@@ -161,6 +159,7 @@ def prepare(config: RootConfig, console: Console) -> Prepared:
         ChirpError: settings, recordings or budgets that do not allow a training.
     """
     device = build.device_of(config)
+    build.try_model(config, ("one", "other"))  # wrong settings are told before recordings are read
     machine = read_machine(device.type)
     manifest = build.manifest_of(config)
     with progress_bar(console, "checking recordings") as told:

@@ -21,12 +21,11 @@ from chirpid.storage.caches import cache_folder, check_size, reserve
 from chirpid.storage.parallel import Progress
 from chirpid.storage.rowstore import RowLayout, build
 from chirpid.storage.shards import write_shards
-from chirpid.types import Mode
+from chirpid.types import Mode, size_text
 
 CHUNK_ROWS = 64
 ROW_VERSION = 1
 """Raised whenever the same settings would give other rows."""
-GIB = 2**30
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +100,7 @@ def open_dataset(
         for entry in removed:
             if say:
                 say(f"removed the least recently used cache {entry.path.name}, "
-                    f"{entry.num_bytes / GIB:.2f} GiB, to keep mode.cache_gib")  # fmt: skip
+                    f"{size_text(entry.num_bytes)}, to keep mode.cache_gib")  # fmt: skip
         write = write_shards if mode is Mode.streaming else build
         write(
             folder,
@@ -159,8 +158,8 @@ def _check_ram(maker: RowMaker, budget: int) -> None:
     need = maker.spec.row_bytes * len(maker.segments)
     if need > budget:
         raise BudgetError(
-            f"mode=eager needs {need / GIB:.2f} GiB, the memory budget allows "
-            f"{budget / GIB:.2f} GiB. Use mode=cached, or raise memory.fraction."
+            f"mode=eager needs {size_text(need)}, the memory budget allows "
+            f"{size_text(budget)}. Use mode=cached, or raise memory.fraction or memory.budget_gib."
         )
 
 
@@ -168,6 +167,6 @@ def _check_stream(kept: int, layout: RowLayout, budget: int) -> None:
     need = kept * layout.chunk_rows * layout.row_bytes
     if need > budget:
         raise BudgetError(
-            f"mode=streaming keeps {kept} shards, {need / GIB:.2f} GiB; the memory budget allows "
-            f"{budget / GIB:.2f} GiB. Lower mode.window_segments or mode.shard_segments."
+            f"mode=streaming keeps {kept} shards, {size_text(need)}; the memory budget allows "
+            f"{size_text(budget)}. Lower mode.window_segments or mode.shard_segments."
         )

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from chirpid.errors import BudgetError
-from chirpid.loading.hardware import GIB, Machine
+from chirpid.loading.hardware import Machine
 from chirpid.loading.inputs import Profile, Traits, Wish
-from chirpid.types import Backend, Mode, Policy, StartMethod
+from chirpid.types import Backend, Mode, Policy, StartMethod, size_text
 
 __all__ = ["Decision", "LoaderPlan", "Profile", "Traits", "Wish", "in_flight", "make_plan"]
 
@@ -116,8 +116,9 @@ def _check_budget(traits: Traits, total: int, budget: int) -> None:
     else:
         instead = "a smaller loader.batch_size"
     raise BudgetError(
-        f"mode={traits.mode.value} needs {total / GIB:.2f} GiB, the memory budget allows "
-        f"{max(0, budget) / GIB:.2f} GiB. Use {instead}, or raise memory.fraction."
+        f"mode={traits.mode.value} needs {size_text(total)}, the memory budget allows "
+        f"{size_text(max(0, budget))}. Use {instead}, or raise memory.fraction or "
+        "memory.budget_gib."
     )
 
 
@@ -158,8 +159,8 @@ def _device_problem(machine: Machine, traits: Traits) -> str | None:
         return f"mode={traits.mode.value} does not hold the set; use mode=eager"
     if traits.store_bytes > machine.gpu_bytes // 2:
         return (
-            f"the set needs {traits.store_bytes / GIB:.1f} GiB, half of the GPU is "
-            f"{machine.gpu_bytes / 2 / GIB:.1f} GiB"
+            f"the set needs {size_text(traits.store_bytes)}, half of the GPU is "
+            f"{size_text(machine.gpu_bytes / 2)}"
         )
     return None
 
@@ -186,7 +187,7 @@ def _workers(
         (profile.max_workers, f"hardware.max_workers={profile.max_workers}"),
     ]
     if machine.free_bytes < profile.low_memory_bytes:
-        caps.append((profile.max_workers_low_memory, f"{machine.free_bytes / GIB:.1f} GiB free"))
+        caps.append((profile.max_workers_low_memory, f"{size_text(machine.free_bytes)} free"))
     if wish.num_workers is None and traits.num_segments < profile.small_set_samples:
         caps.append((profile.max_workers_small, f"only {traits.num_segments} segments"))
     for cap, why in caps:
@@ -241,7 +242,7 @@ def _fit(
 ) -> tuple[Decision[int], Decision[int]]:
     """Lower prefetch, then workers, until the batches in flight fit the budget."""
     room = max(0, budget_bytes - traits.resident_bytes)
-    why = f"batches of {traits.batch_bytes / 2**20:.1f} MiB, {room / GIB:.2f} GiB to spend"
+    why = f"batches of {size_text(traits.batch_bytes)}, {size_text(room)} to spend"
     while workers.value and (_total(workers.value, prefetch.value, backend, traits) > budget_bytes):
         if prefetch.value > 1:
             prefetch = Decision(prefetch.value - 1, "clamp", why)

@@ -19,7 +19,9 @@ def storage_error(error: OSError, path: Path) -> StorageError:
         return StorageError(f"Disk full while writing {path}. Free space, or set another folder.")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return StorageError(f"Not allowed to write {path}. Set paths.outputs to a folder of yours.")
-    return StorageError(f"Cannot write {path}: {error.strerror or error}.")
+    return StorageError(
+        f"Cannot write {path}: {error.strerror or error}. Set paths.outputs to a folder of yours."
+    )
 
 
 def sync_folder(folder: Path) -> None:

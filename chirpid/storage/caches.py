@@ -13,6 +13,7 @@ from pathlib import Path
 from chirpid.errors import BudgetError
 from chirpid.storage.atomic import storage_error, write_text
 from chirpid.storage.locks import FileLock, exclusive
+from chirpid.types import size_text
 
 KINDS = {"rows": "meta.json", "shards": "index.json"}
 """Kinds of caches, and the file that only a whole one has."""
@@ -189,8 +190,8 @@ def check_size(need_bytes: int, budget_bytes: int) -> None:
     """
     if need_bytes > budget_bytes:
         raise BudgetError(
-            f"The cache needs {need_bytes / GIB:.2f} GiB, mode.cache_gib allows "
-            f"{budget_bytes / GIB:.2f} GiB. Raise mode.cache_gib, or use mode=lazy."
+            f"The cache needs {size_text(need_bytes)}, mode.cache_gib allows "
+            f"{size_text(budget_bytes)}. Raise mode.cache_gib, or use mode=lazy."
         )
 
 
@@ -213,8 +214,8 @@ def make_room(root: Path, need_bytes: int, budget_bytes: int, *, keep: Path) -> 
             used -= entry.claimed_bytes
     if used + need_bytes > budget_bytes:
         raise BudgetError(
-            f"The cache needs {need_bytes / GIB:.2f} GiB beside {used / GIB:.2f} GiB of caches in "
-            f"use; mode.cache_gib allows {budget_bytes / GIB:.2f} GiB. Raise it, or use mode=lazy."
+            f"The cache needs {size_text(need_bytes)} beside {size_text(used)} of caches in "
+            f"use; mode.cache_gib allows {size_text(budget_bytes)}. Raise it, or use mode=lazy."
         )
     _check_disk(root, need_bytes, keep)
     return removed
@@ -228,6 +229,6 @@ def _check_disk(root: Path, need_bytes: int, keep: Path) -> None:
         raise storage_error(error, root) from error
     if need_bytes - _disk_bytes(keep) > free:
         raise BudgetError(
-            f"The cache needs {need_bytes / GIB:.2f} GiB, the disk of {root} has "
-            f"{free / GIB:.2f} GiB free. Set paths.cache to another disk, or use mode=lazy."
+            f"The cache needs {size_text(need_bytes)}, the disk of {root} has "
+            f"{size_text(free)} free. Set paths.cache to another disk, or use mode=lazy."
         )

@@ -187,7 +187,7 @@ def test_without_room_for_a_worker_the_caller_fetches_and_below_that_is_an_error
 def test_a_mode_over_the_budget_is_refused_with_the_nearest_alternative() -> None:
     eager = replace(LIGHT, mode=Mode.eager, resident_bytes=int(21.4 * GIB))
     with pytest.raises(
-        BudgetError, match=r"mode=eager needs 21\.\d+ GiB.*12\.00 GiB\. Use mode=cached"
+        BudgetError, match=r"mode=eager needs 21\.\d+ GiB.*12\.0 GiB\. Use mode=cached"
     ):
         plan(traits=eager, budget=12 * GIB)
     window = replace(LIGHT, mode=Mode.streaming, resident_bytes=2 * GIB)
