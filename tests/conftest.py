@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
 
 SHARED = Path(os.environ.get("CHIRPID_SHARED", Path(__file__).parents[2] / "shared")) / "data"
+
+
+def pytest_configure() -> None:
+    """Hear Ctrl-C: a shell's background job is started with it ignored, and hands that on."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

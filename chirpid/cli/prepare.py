@@ -159,7 +159,7 @@ def prepare(config: RootConfig, console: Console) -> Prepared:
         ChirpError: settings, recordings or budgets that do not allow a training.
     """
     device = build.device_of(config)
-    build.try_model(config, ("one", "other"))  # wrong settings are told before recordings are read
+    build.model_maker(config, ("one", "other"))()  # wrong settings are told before files are read
     machine = read_machine(device.type)
     manifest = build.manifest_of(config)
     with progress_bar(console, "checking recordings") as told:
