@@ -12,7 +12,7 @@ PAGE = Path(__file__).parent.parent / "docs" / "settings.md"
 HEAD = """\
 # Settings
 
-Written by `make docs` from `chirpid/config/schema.py` and `conf/`; do not edit.
+Written by `make docs` from `chirpid/config/schema` and `conf/`; do not edit.
 Give a setting as `name=value`, an option as `group=option`; `python train.py --help GROUP` shows
 one group. `null` means that the program decides, and `explain=true` says what and why.
 """

@@ -1,0 +1,122 @@
+"""Settings of where it runs and what it may take: hardware, loader, memory, tracking, paths."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from chirpid.config.schema.checks import require
+from chirpid.types import Backend, Order, Policy, StartMethod
+
+
+class TrackingKind(StrEnum):
+    mlflow = "mlflow"
+    off = "off"
+
+
+@dataclass(kw_only=True, slots=True)
+class HardwareConfig:
+    """Facts and caps of a machine. None is read from the machine, which also clamps the rest."""
+
+    name: str = "auto"
+    num_cores: int | None = None
+    """Logical cores to plan for."""
+    ram_gib: float | None = None
+    gpu: str | None = None
+    """Name of the GPU, or none."""
+    gpu_memory_gib: float | None = None
+    num_workers_heavy: int | None = None
+    """Workers when augmentation or standardisation run in the workers."""
+    prefetch_heavy: int = 4
+    """Batches each worker prepares ahead in that case."""
+    num_workers_light: int | None = None
+    """Workers when they only load."""
+    prefetch_light: int = 4
+    core_fraction: float = 0.75
+    """Share of the cores used when the profile names no worker count."""
+    small_set_samples: int = 1000
+    max_workers_small: int = 4
+    large_set_samples: int = 10000
+    extra_workers_large: int = 2
+    max_workers: int = 16
+    low_memory_gib: float = 4.0
+    """Below this much free memory at most `max_workers_low_memory` workers."""
+    max_workers_low_memory: int = 2
+    pin_memory: bool = True
+    persistent_workers: bool = True
+
+    def __post_init__(self) -> None:
+        require(
+            0 < self.core_fraction <= 1, "hardware.core_fraction", self.core_fraction, "0 < x <= 1"
+        )
+        require(self.max_workers >= 0, "hardware.max_workers", self.max_workers, "0 or more")
+
+
+@dataclass(kw_only=True, slots=True)
+class LoaderConfig:
+    """Policy of loading; the machine and the profile bound it."""
+
+    policy: Policy = Policy.balanced
+    backend: Backend = Backend.auto
+    batch_size: int = 32
+    eval_batch_size: int | None = None
+    """None: the same as `batch_size`."""
+    num_workers: int | None = None
+    prefetch: int | None = None
+    """Batches in preparation per worker."""
+    pin_memory: bool | None = None
+    persistent_workers: bool | None = None
+    start_method: StartMethod = StartMethod.auto
+    order: Order = Order.auto
+    """auto: `windowed` over `mode.window_segments`, which is a full shuffle when the set fits."""
+    drop_last: bool = False
+    """Drop the last short batch of a training epoch. Validation never drops."""
+    timeout_s: float = 120.0
+    """A worker that is silent for so long is reported."""
+
+    def __post_init__(self) -> None:
+        require(self.batch_size >= 1, "loader.batch_size", self.batch_size, "1 or more")
+        require(self.eval_batch_size is None or self.eval_batch_size >= 1,
+                 "loader.eval_batch_size", self.eval_batch_size, "1 or more")  # fmt: skip
+        require(self.num_workers is None or self.num_workers >= 0, "loader.num_workers",
+                 self.num_workers, "0 or more")  # fmt: skip
+        require(self.prefetch is None or self.prefetch >= 1, "loader.prefetch", self.prefetch,
+                 "1 or more")  # fmt: skip
+        require(self.timeout_s > 0, "loader.timeout_s", self.timeout_s, "more than 0 s")
+
+
+@dataclass(kw_only=True, slots=True)
+class MemoryConfig:
+    """Budgets, against what the machine or its container has free."""
+
+    fraction: float = 0.7
+    """Share of the free memory that loading may take."""
+    budget_gib: float | None = None
+    """Loading may take this much; None takes `fraction`."""
+
+    def __post_init__(self) -> None:
+        require(0 < self.fraction <= 1, "memory.fraction", self.fraction, "0 < x <= 1")
+        require(self.budget_gib is None or self.budget_gib > 0, "memory.budget_gib",
+                 self.budget_gib, "more than 0")  # fmt: skip
+
+
+@dataclass(kw_only=True, slots=True)
+class TrackingConfig:
+    """Where runs are logged."""
+
+    kind: TrackingKind = TrackingKind.mlflow
+    uri: str | None = None
+    """None: a SQLite store in `paths.outputs`."""
+    experiment: str = "chirpid"
+    timeout_s: float = 10.0
+    """A server that does not answer within this is away; data are kept and can be sent later."""
+
+
+@dataclass(kw_only=True, slots=True)
+class PathsConfig:
+    """All outputs lie below one folder."""
+
+    outputs: str = "outputs"
+    """Runs, sweeps, MLflow's store and caches."""
+    cache: str | None = None
+    """Caches; None: `cache` below `outputs`."""
