@@ -119,6 +119,7 @@ class Prepared:
             labels_R=self.segments.label_R,
             class_names=self.segments.classes,
             recording_N=self.segments.recording_N,
+            segments_N=[self.segments.name(i) for i in range(len(self.segments))],
         )
 
     def parameters(self, resolved: Resolved) -> dict[str, object]:

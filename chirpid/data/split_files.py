@@ -29,6 +29,7 @@ def write_splits(
     labels_R: IntArray,
     class_names: Sequence[str],
     recording_N: IntArray,
+    segments_N: Sequence[str],
 ) -> str:
     """Write the split, whole or not at all, and return `folds.hash`.
 
@@ -36,13 +37,14 @@ def write_splits(
 
     Args:
         recordings_R: name of each recording; recording_N: the recording of each segment.
+        segments_N: name of each segment, no two alike.
     Raises:
         StorageError: the file cannot be written.
     """
     labels = np.asarray(class_names, dtype=object)[np.asarray(labels_R, dtype=np.int64)]
     table = pd.DataFrame(
         {
-            "segment_id": np.arange(len(folds.fold_N)),
+            "segment_id": np.asarray(segments_N, dtype=object),
             "recording": np.asarray(recordings_R, dtype=object)[recording_N],
             "group": np.asarray(groups_R, dtype=object)[recording_N],
             "label": labels[recording_N],
@@ -65,14 +67,14 @@ def read_splits(path: Path) -> tuple[pd.DataFrame, Folds]:
     """
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
-        table = table.astype({"segment_id": np.int64, "fold": np.int64})
+        table = table.astype({"fold": np.int64})
     except (OSError, ValueError, KeyError) as error:
         raise DataError(f"{path} cannot be read as splits: {error}.") from error
     if tuple(table.columns) != COLUMNS:
         found = ", ".join(map(str, table.columns))
         raise DataError(f"{path} has columns {found}, not {', '.join(COLUMNS)}.")
-    if not len(table) or (table["segment_id"] != np.arange(len(table))).any():
-        raise DataError(f"{path} is not whole: segment_id must count from 0 without a gap.")
+    if not len(table) or table["segment_id"].duplicated().any():
+        raise DataError(f"{path} is not whole: it has no rows, or one segment_id twice.")
     fold_N = table["fold"].to_numpy()
     folds = Folds(
         fold_N=fold_N,

@@ -82,7 +82,11 @@ def test_splits_and_predictions_have_the_promised_columns_and_agree(
 ) -> None:
     splits = pd.read_csv(straight / "splits.csv")
     assert list(splits) == ["segment_id", "recording", "group", "label", "fold"]
-    assert splits["segment_id"].tolist() == list(range(len(splits)))
+    assert splits["segment_id"].is_unique
+    where = splits["segment_id"].str.rpartition("@")
+    assert where[0].tolist() == splits["recording"].tolist()
+    first = where[2].astype(float).groupby(splits["recording"]).min()
+    assert (first == 0.0).all(), "each recording is cut from its beginning"
     table = pd.read_csv(root / "metadata.csv").set_index("filename")
     predictions = pd.read_csv(straight / "predictions.csv")
     classes = sorted(set(table["label"]))
