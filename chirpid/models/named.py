@@ -91,8 +91,8 @@ def _check_params(make: Callable[..., Any], target: str, params: Mapping[str, An
         if name not in names:
             raise ConfigError(
                 f"Unknown setting 'model.params.{name}'.{did_you_mean(name, names)} "
-                f"model.target={target} takes: {', '.join(names) or 'none'}. A model with other "
-                "parameters needs an option file of its own, model/NAME.yaml below --config-dir."
+                f"model.target={target} takes: {', '.join(names) or 'none'}. A class of your own "
+                "starts without parameters with model=custom."
             )
 
 

@@ -15,6 +15,7 @@ CSV = ["dataset=csv", "dataset.root=birds"]
 BROKEN: list[tuple[list[str], str, str]] = [
     (["name=a/b"], "name='a/b'", "no slash"),
     (["name=' '"], "name=' '", "letters or digits"),
+    (["model=custom"], "model=custom needs model.target", "dotted name of your class"),
     (["engine.device=gpu"], "engine.device=gpu", "cuda:<number>"),
     (["dataset.root=birds"], "makes its own synthetic birds", "dataset=csv"),
     (["dataset.filter='core == 1'"], "makes its own synthetic birds", "dataset=csv"),

@@ -17,6 +17,7 @@ OPTIONS = sorted(
 )
 NEEDS = {
     "loader=device": ["mode=eager"],
+    "model=custom": ["model.target=my_models.Net"],
     "cv=predefined": ["dataset=csv", "dataset.root=birds", "dataset.fold_column=fold"],
 }
 NAMED_LIKE_THEIR_OPTION = {
@@ -53,7 +54,7 @@ def test_the_groups_have_the_options_that_are_promised() -> None:
         "frontend": "logmel pcen",
         "augment": "light none strong",
         "loader": "aggressive auto balanced device safe",
-        "model": "resnet small_cnn",
+        "model": "custom resnet small_cnn",
         "cv": "grouped_kfold holdout predefined",
         "tracking": "mlflow off",
     }

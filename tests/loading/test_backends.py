@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import threading
 import time
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +28,15 @@ from chirpid.types import Keep, Mode, StartMethod, StoreDtype
 
 NUM = 40
 BACKENDS = ("inline", "threads", "processes")
+
+
+@pytest.fixture(autouse=True)
+def _collect_what_the_dead_left() -> Iterator[None]:
+    """torch leaves its socket to a killed worker open until it is collected, and that warns."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 class OddError(DataError):

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from chirpid.config.schema.checks import require
+from chirpid.errors import ConfigError
 from chirpid.types import GroupBy
 
 
@@ -35,6 +36,10 @@ class ModelConfig:
     target: str = "chirpid.models.small_cnn.SmallCNN"
     """Dotted path of a class; it is called with `num_classes` and `params`."""
     params: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.target:
+            raise ConfigError("model=custom needs model.target, the dotted name of your class.")
 
 
 @dataclass(kw_only=True, slots=True)
