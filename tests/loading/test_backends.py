@@ -32,11 +32,17 @@ BACKENDS = ("inline", "threads", "processes")
 
 @pytest.fixture(autouse=True)
 def _collect_what_the_dead_left() -> Iterator[None]:
-    """torch leaves its socket to a killed worker open until it is collected, and that warns."""
+    """Collect garbage after each test and not within.
+
+    torch leaves its socket to a killed worker open until it is collected, and that warns; and the
+    signal of a death that falls into a callback of the collector is lost on the test.
+    """
+    gc.disable()
     yield
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         gc.collect()
+    gc.enable()
 
 
 class OddError(DataError):
@@ -278,6 +284,7 @@ class LateDevice:
     def __init__(self) -> None:
         self.queued: list[tuple[torch.Tensor, list[float]]] = []
         self.copied: list[list[float]] = []
+        self.lock = threading.Lock()  # several threads may wait for it at once
 
     def queue_copy(self, batch: torch.Tensor) -> None:
         self.queued.append((batch, []))
@@ -292,8 +299,9 @@ class LateDevice:
         return Fence()
 
     def copy(self, upto: int) -> None:
-        while len(self.copied) < upto:
-            self.copied.append(self.queued[len(self.copied)][0][:, 0].tolist())
+        with self.lock:
+            while len(self.copied) < upto:
+                self.copied.append(self.queued[len(self.copied)][0][:, 0].tolist())
 
 
 @pytest.mark.parametrize("name", ["inline", "threads"])
