@@ -18,9 +18,10 @@ from chirpid.audio.segment import SegmentRule
 from chirpid.config.paths import cache_dir, user_path
 from chirpid.config.schema import DatasetKind, RootConfig
 from chirpid.data.check import Checked, check_recordings
+from chirpid.data.kept import RowSpec
 from chirpid.data.manifest import Manifest
 from chirpid.data.modes import StoreOptions
-from chirpid.data.rows import RowMaker, RowSpec
+from chirpid.data.rows import RowMaker
 from chirpid.data.segments import SegmentTable
 from chirpid.data.sources import load_manifest
 from chirpid.data.splits import Folds, make_folds

@@ -45,8 +45,9 @@ class Keep(StrEnum):
 
 
 class StoreDtype(StrEnum):
-    """Number type of kept rows. int16 is for waveforms only."""
+    """Number type of kept rows. int16 is for waveforms only, uint8 for log-mel only."""
 
+    uint8 = "uint8"
     int16 = "int16"
     float16 = "float16"
     float32 = "float32"

@@ -7,10 +7,8 @@ the same bits.
 from __future__ import annotations
 
 import contextlib
-import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -19,60 +17,9 @@ from torch import Tensor
 from chirpid.audio.decode import Decoder
 from chirpid.audio.frontend import FrontEnd
 from chirpid.audio.resample import source_span, to_rate
+from chirpid.data.kept import RowSpec, Stages
 from chirpid.data.segments import SegmentTable
 from chirpid.types import Keep, StoreDtype
-
-TORCH_DTYPES = {
-    StoreDtype.int16: torch.int16,
-    StoreDtype.float16: torch.float16,
-    StoreDtype.float32: torch.float32,
-}
-INT16_SCALE = 32767.0
-
-Stages = dict[str, float]
-"""Seconds by name of the stage: decode, resample, frontend, gather, read. Names that begin with
-`num_` are counts: rows found in memory or a store (num_cache_hits), or made or read anew."""
-
-
-@dataclass(frozen=True, slots=True)
-class RowSpec:
-    """What a row is: waveform [T] or spectrogram [M, F], and the number type it is kept in."""
-
-    keep: Keep
-    dtype: StoreDtype
-    shape: tuple[int, ...]
-
-    @property
-    def torch_dtype(self) -> torch.dtype:
-        return TORCH_DTYPES[self.dtype]
-
-    @property
-    def row_bytes(self) -> int:
-        """Bytes of a row as kept."""
-        return math.prod(self.shape) * self.torch_dtype.itemsize
-
-    @property
-    def batch_row_bytes(self) -> int:
-        """Bytes of a row in a batch, which is float32."""
-        return math.prod(self.shape) * 4
-
-
-def narrow(values: Tensor, stored: Tensor) -> None:
-    """Write float32 `values` into a kept row. int16 clips at full scale, float16 at 65504."""
-    if stored.dtype == torch.int16:
-        stored.copy_((values * INT16_SCALE).round_().clamp_(-32768, 32767))
-    elif stored.dtype == torch.float16:
-        stored.copy_(values.clamp(-65504, 65504))
-    else:
-        stored.copy_(values)
-
-
-def widen(stored: Tensor, out: Tensor) -> Tensor:
-    """Write kept rows into a float32 batch and return it."""
-    out.copy_(stored)
-    if stored.dtype == torch.int16:
-        out.mul_(1 / INT16_SCALE)
-    return out
 
 
 @contextlib.contextmanager
@@ -135,10 +82,10 @@ class RowMaker:
         wave_T = self.waveform(index, decoder, stages)
         begin = time.perf_counter()
         if self.spec.keep is Keep.waveform:
-            narrow(wave_T, out)
+            self.spec.narrow(wave_T, out)
         else:
             with torch.inference_mode(), one_thread():
-                narrow(self.frontend(wave_T[None])[0], out)
+                self.spec.narrow(self.frontend(wave_T[None])[0], out)
         _add(stages, "frontend", time.perf_counter() - begin)
 
     def waveform(self, index: int, decoder: Decoder, stages: Stages) -> Tensor:

@@ -41,7 +41,7 @@ def test_groups_of_settings_are_found_at_every_depth() -> None:
         ("name", "text"),
         ("dataset.root", "text or null"),
         ("mode.keep", "one of spectrogram, waveform"),
-        ("mode.dtype", "one of int16, float16, float32 or null"),
+        ("mode.dtype", "one of uint8, int16, float16, float32 or null"),
         ("cv.folds", "a list like [0,1] or null"),
         ("model.params", "a mapping like {a: 1}"),
     ],

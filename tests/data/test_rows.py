@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chirpid.audio.decode import probe
-from chirpid.data.rows import RowMaker, RowSpec, narrow, one_thread, widen
+from chirpid.data.kept import RowSpec
+from chirpid.data.rows import RowMaker, one_thread
 from chirpid.types import Keep, StoreDtype
 from tests.sounds import write_set
 from tests.workbench import maker_of, segments_of
@@ -26,35 +27,38 @@ def maker(tmp_path_factory: pytest.TempPathFactory) -> RowMaker:
 SAMPLES = st.lists(st.floats(-1.5, 1.5, width=32), min_size=1, max_size=50)
 
 
+def round_trip(values: list[float], dtype: StoreDtype) -> torch.Tensor:
+    """Return the values as they come back from being kept, in dB from -100 to 6 for uint8."""
+    spec = RowSpec(Keep.spectrogram, dtype, (len(values),), low=-100.0, high=6.0)
+    before = torch.tensor(values)
+    kept = torch.empty(len(values), dtype=spec.torch_dtype)
+    spec.narrow(before, kept)
+    assert before.tolist() == torch.tensor(values).tolist(), "narrowing leaves the values alone"
+    return spec.widen(kept, torch.empty(len(values)))
+
+
 @given(SAMPLES)
 def test_int16_keeps_waveforms_to_half_a_step_and_clips_the_rest(values: list[float]) -> None:
-    wave = torch.tensor(values)
-    kept = torch.empty(len(values), dtype=torch.int16)
-    narrow(wave.clone(), kept)
-    back = widen(kept, torch.empty(len(values)))
-    wanted = wave.clamp(-32768 / 32767, 1.0)
-    assert float((back - wanted).abs().max()) <= 0.5001 / 32767
+    wanted = torch.tensor(values).clamp(-32768 / 32767, 1.0)
+    error = (round_trip(values, StoreDtype.int16) - wanted).abs().max()
+    assert float(error) <= 0.5001 / 32767
 
 
 @given(st.lists(st.floats(-100, 40, width=32), min_size=1, max_size=50))
 def test_float16_keeps_decibels_to_a_thirtieth(values: list[float]) -> None:
-    spec = torch.tensor(values)
-    kept = torch.empty(len(values), dtype=torch.float16)
-    narrow(spec, kept)
-    assert float((widen(kept, torch.empty(len(values))) - spec).abs().max()) < 1 / 30
+    error = (round_trip(values, StoreDtype.float16) - torch.tensor(values)).abs().max()
+    assert float(error) < 1 / 30
+
+
+@given(st.lists(st.floats(-120, 40, width=32), min_size=1, max_size=50))
+def test_uint8_keeps_decibels_to_half_a_step_and_clips_the_rest(values: list[float]) -> None:
+    wanted = torch.tensor(values).clamp(-100.0, 6.0)
+    error = (round_trip(values, StoreDtype.uint8) - wanted).abs().max()
+    assert float(error) <= 0.5001 * 106 / 255
 
 
 def test_float16_clips_instead_of_becoming_infinite() -> None:
-    kept = torch.empty(2, dtype=torch.float16)
-    narrow(torch.tensor([1e9, -1e9]), kept)
-    assert kept.tolist() == [65504.0, -65504.0]
-
-
-def test_narrowing_leaves_the_values_alone() -> None:
-    values = torch.tensor([0.25, -2.0])
-    for dtype in (torch.int16, torch.float16, torch.float32):
-        narrow(values, torch.empty(2, dtype=dtype))
-        assert values.tolist() == [0.25, -2.0]
+    assert round_trip([1e9, -1e9], StoreDtype.float16).tolist() == [65504.0, -65504.0]
 
 
 def test_bytes_of_rows_are_those_of_their_type() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chirpid.data.datasets import TensorDataset
-from chirpid.data.rows import RowSpec
+from chirpid.data.kept import RowSpec
 from chirpid.data.stats import BandStats
 from chirpid.loading.backends.inline import InlineBackend
 from chirpid.seeds import keys_of

@@ -16,8 +16,9 @@ import psutil
 import pytest
 import torch
 
+from chirpid.data.datasets import TensorDataset
+from chirpid.data.kept import RowSpec
 from chirpid.data.order import batches_of
-from chirpid.data.rows import RowSpec
 from chirpid.errors import ChirpError, DataError, TrainingError
 from chirpid.loading.backends.base import Ring
 from chirpid.loading.backends.device import DeviceBackend
@@ -126,10 +127,9 @@ def test_odd_batches_are_delivered_as_asked(name: str) -> None:
 
 
 def test_the_device_backend_takes_odd_batches_too() -> None:
-    class Held:
-        rows = torch.arange(NUM)[:, None].half()
-
-    backend = DeviceBackend(Held(), torch.device("cpu"))
+    spec = RowSpec(Keep.spectrogram, StoreDtype.float16, (1,))
+    held = TensorDataset(spec, torch.arange(NUM)[:, None].half(), Mode.eager)
+    backend = DeviceBackend(held, torch.device("cpu"))
     odd = [np.arange(NUM)[::-1], np.arange(0), np.array([5, 5])]
     assert first_values(backend, odd) == [list(batch) for batch in odd]
     backend.close()

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from chirpid.data.datasets import TensorDataset
+from chirpid.data.kept import RowSpec
 from chirpid.data.order import batches_of
-from chirpid.data.rows import RowSpec
 from chirpid.loading import factory
 from chirpid.loading.factory import make_loader
 from chirpid.loading.hardware import GIB, Machine

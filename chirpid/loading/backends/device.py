@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 import torch
 
 from chirpid.data.datasets import TensorDataset, as_ids
-from chirpid.data.rows import widen
 from chirpid.types import Batch, IntArray
 
 
@@ -17,6 +16,7 @@ class DeviceBackend:
 
     def __init__(self, dataset: TensorDataset, device: torch.device) -> None:
         self.device = device
+        self._spec = dataset.spec
         self._rows = dataset.rows.to(device)
 
     def run(self, batches: Sequence[IntArray]) -> Iterator[Batch]:
@@ -25,7 +25,7 @@ class DeviceBackend:
             index = torch.from_numpy(ids).to(self.device, non_blocking=True)
             kept = self._rows.index_select(0, index)
             out = torch.empty(kept.shape, dtype=torch.float32, device=self.device)
-            inputs = widen(kept, out)
+            inputs = self._spec.widen(kept, out)
             yield Batch(ids=ids, inputs=inputs, stages={"gather": time.perf_counter() - begin})
 
     def close(self) -> None:

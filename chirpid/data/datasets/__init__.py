@@ -1,0 +1,20 @@
+"""The four modes of keeping segments."""
+
+from chirpid.data.datasets.base import BatchDataset, SegmentDataset, as_ids
+from chirpid.data.datasets.cached import CachedDataset
+from chirpid.data.datasets.eager import check_shared_memory, load_eager
+from chirpid.data.datasets.lazy import LazyDataset
+from chirpid.data.datasets.streaming import StreamingDataset
+from chirpid.data.datasets.tensor import TensorDataset
+
+__all__ = [
+    "BatchDataset",
+    "CachedDataset",
+    "LazyDataset",
+    "SegmentDataset",
+    "StreamingDataset",
+    "TensorDataset",
+    "as_ids",
+    "check_shared_memory",
+    "load_eager",
+]

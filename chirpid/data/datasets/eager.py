@@ -1,0 +1,57 @@
+"""Segments that are all made at the start and kept in RAM."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import torch
+
+from chirpid.data.datasets.tensor import TensorDataset
+from chirpid.data.rows import RowMaker
+from chirpid.errors import BudgetError
+from chirpid.storage.parallel import Progress, for_each
+from chirpid.types import Mode
+
+
+def check_shared_memory(need_bytes: int, place: Path = Path("/dev/shm")) -> None:
+    """Refuse what does not fit into shared memory: writing to it would kill the process.
+
+    Raises:
+        BudgetError: there is too little of it, as in a container with its default of 64 MiB.
+    """
+    if not place.is_dir():
+        return
+    free = shutil.disk_usage(place).free
+    if need_bytes > free:
+        raise BudgetError(
+            f"mode=eager needs {need_bytes / 2**20:.0f} MiB of shared memory for worker processes, "
+            f"{place} has {free / 2**20:.0f} MiB free. Use loader.backend=threads or mode=cached, "
+            "or give the container more (docker run --shm-size)."
+        )
+
+
+def load_eager(
+    maker: RowMaker, *, share: bool, num_threads: int, progress: Progress | None = None
+) -> TensorDataset:
+    """Return all rows in RAM.
+
+    Args:
+        share: in shared memory, for worker processes that are not forked.
+    """
+    num_rows, chunk = len(maker.segments), 16
+    if share:
+        check_shared_memory(num_rows * maker.spec.row_bytes)
+    rows = torch.empty((num_rows, *maker.spec.shape), dtype=maker.spec.torch_dtype)
+    if share:
+        rows.share_memory_()  # type: ignore[no-untyped-call]
+
+    def work(first: int) -> None:
+        end = min(first + chunk, num_rows)
+        maker.make_range(first, end, rows[first:end])
+
+    told = None
+    if progress is not None:
+        told = lambda done, _total: progress(min(done * chunk, num_rows), num_rows)  # noqa: E731
+    for_each(work, range(0, num_rows, chunk), num_threads=num_threads, progress=told)
+    return TensorDataset(maker.spec, rows, Mode.eager)

@@ -1,0 +1,90 @@
+"""What a row is as it is kept: its shape, its number type, and the way there and back.
+
+A kept number q stands for `q * scale + offset`: int16 and uint8 are steps of equal size, the
+floats stand for themselves.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from chirpid.types import Keep, StoreDtype
+
+TORCH_DTYPES = {
+    StoreDtype.uint8: torch.uint8,
+    StoreDtype.int16: torch.int16,
+    StoreDtype.float16: torch.float16,
+    StoreDtype.float32: torch.float32,
+}
+INT16_SCALE = 32767.0
+FLOAT16_MAX = 65504.0
+
+Stages = dict[str, float]
+"""Seconds by name of the stage: decode, resample, frontend, gather, read. Names that begin with
+`num_` are counts: rows found in memory or a store (num_cache_hits), or made or read anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowSpec:
+    """What a row is: waveform [T] or spectrogram [M, F], and the number type it is kept in."""
+
+    keep: Keep
+    dtype: StoreDtype
+    shape: tuple[int, ...]
+    low: float = 0.0
+    """The value that 0 stands for, for uint8."""
+    high: float = 1.0
+    """The value that 255 stands for, for uint8."""
+
+    @property
+    def torch_dtype(self) -> torch.dtype:
+        return TORCH_DTYPES[self.dtype]
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of a row as kept."""
+        return math.prod(self.shape) * self.torch_dtype.itemsize
+
+    @property
+    def batch_row_bytes(self) -> int:
+        """Bytes of a row in a batch, which is float32."""
+        return math.prod(self.shape) * 4
+
+    @property
+    def scale(self) -> float:
+        """The value of one step of a kept number."""
+        if self.dtype is StoreDtype.int16:
+            return 1 / INT16_SCALE
+        return (self.high - self.low) / 255 if self.dtype is StoreDtype.uint8 else 1.0
+
+    @property
+    def offset(self) -> float:
+        """The value of a kept 0."""
+        return self.low if self.dtype is StoreDtype.uint8 else 0.0
+
+    def narrow(self, values: Tensor, kept: Tensor) -> None:
+        """Write float32 `values` into kept numbers, the nearest there are; beyond them, the last.
+
+        int16 ends at full scale, float16 at 65504, uint8 at `low` and `high`.
+        """
+        if self.dtype is StoreDtype.int16:
+            kept.copy_((values * INT16_SCALE).round_().clamp_(-32768, 32767))
+        elif self.dtype is StoreDtype.uint8:
+            kept.copy_(((values - self.offset) / self.scale).round_().clamp_(0, 255))
+        elif self.dtype is StoreDtype.float16:
+            kept.copy_(values.clamp(-FLOAT16_MAX, FLOAT16_MAX))
+        else:
+            kept.copy_(values)
+
+    def widen(self, kept: Tensor, out: Tensor) -> Tensor:
+        """Write kept numbers into a float32 batch and return it."""
+        out.copy_(kept)
+        if self.scale != 1.0:
+            out.mul_(self.scale)
+        if self.offset != 0.0:
+            out.add_(self.offset)
+        return out
