@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 UV := $(BIN)/uv
 INSTALLED := $(VENV)/.chirpid
 INSTALLED_DEV := $(VENV)/.chirpid-dev
+NATIVE := hatch_build.py chirpid/native/build.py $(wildcard chirpid/native/src/*)
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -56,7 +57,7 @@ $(UV):
 	@$(BIN)/python -m pip install -q 'uv>=0.5,<1'
 
 # One environment for both: the second install only adds what the first has not.
-$(INSTALLED): requirements.txt pyproject.toml | $(UV)
+$(INSTALLED): requirements.txt pyproject.toml $(NATIVE) | $(UV)
 	@$(UV) pip install -q --python $(BIN)/python -r requirements.txt
 	@$(UV) pip install -q --python $(BIN)/python --no-deps -e .
 	@touch $@

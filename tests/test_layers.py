@@ -17,7 +17,13 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS: tuple[tuple[str, ...], ...] = (
     # Atomic writing is used by all that write, trackers too, and knows nothing but the errors.
-    ("chirpid.errors", "chirpid.types", "chirpid.seeds", "chirpid.storage.atomic"),
+    (
+        "chirpid.errors",
+        "chirpid.types",
+        "chirpid.seeds",
+        "chirpid.storage.atomic",
+        "chirpid.native",
+    ),
     ("chirpid.config", "chirpid.tracking", "chirpid.loading.monitor"),
     ("chirpid.audio", "chirpid.storage"),
     ("chirpid.data", "chirpid.models"),
