@@ -5,6 +5,7 @@ B batch, T samples, M mel bands, F frames
 
 from __future__ import annotations
 
+import math
 from typing import Any, cast
 
 import torch
@@ -12,6 +13,8 @@ import torchaudio
 from torch import Tensor, nn
 
 MIN_POWER = 1e-10
+MOST_TOP_DB = 100.0
+"""The floor that `MIN_POWER` sets, whatever `top_db` is."""
 BLOCK_FRAMES = 2048
 """PCEN smooths at most this many frames in one product."""
 
@@ -75,7 +78,26 @@ class FrontEnd(nn.Module):
     @property
     def floor_db(self) -> float | None:
         """The value of digital silence; None for PCEN, which has no lowest value of its own."""
-        return -self.top_db if self.kind == "logmel" else None
+        return -min(self.top_db, MOST_TOP_DB) if self.kind == "logmel" else None
+
+    @property
+    def ceiling_db(self) -> float | None:
+        """A value that no waveform in [-1, 1] exceeds, to 0.1 dB; None for PCEN.
+
+        A full-scale sine reads 0 dB, but other waves hold more: by Parseval's theorem the powers
+        of all bins of a frame sum to at most N * sum(w**2), reached by any wave that is at full
+        scale in every sample, such as a square wave. With a Hann window scaled to sum to 2 that
+        is 4 times its noise bandwidth of 1.5 bins. Half of it lies at positive frequencies, and a
+        band takes at most its highest weight of that, however wide it is: 3, or 4.8 dB.
+        """
+        if self.kind != "logmel":
+            return None
+        weight_MK = cast(Tensor, self.mel_MK).double() / 2
+        weight_MK[:, 0] *= 2  # zero frequency and the highest have no twin at negative ones
+        if self.fft_samples % 2 == 0:
+            weight_MK[:, -1] *= 2
+        energy = self.fft_samples * float(cast(Tensor, self.window).double().square().sum())
+        return math.ceil(100 * math.log10(energy * float(weight_MK.max()))) / 10
 
     def mel_hz(self) -> Tensor:
         """Return the centre frequency of each band, float32 [M]: where its filter peaks."""

@@ -8,7 +8,14 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
-from chirpid.config.schema import CvKind, DatasetKind, RootConfig, Selection, TrackingKind
+from chirpid.config.schema import (
+    CvKind,
+    DatasetKind,
+    FrontEndKind,
+    RootConfig,
+    Selection,
+    TrackingKind,
+)
 from chirpid.config.settings import all_settings
 from chirpid.errors import ConfigError, did_you_mean
 from chirpid.types import Backend, GroupBy, Keep, Mode, Order, Policy, StoreDtype
@@ -76,6 +83,7 @@ RULES: tuple[Rule, ...] = (
     Rule(lambda c: c.augment.num_freq_masks > 0 and c.augment.freq_mask_bands >= c.frontend.num_mels, "augment.freq_mask_bands={c.augment.freq_mask_bands} can hide all frontend.num_mels={c.frontend.num_mels} bands. Use a narrower mask."),
     # Modes
     Rule(lambda c: c.mode.keep is Keep.waveform and c.mode.dtype is StoreDtype.float16, "mode.dtype=float16 keeps 11 bits of a waveform. Use int16 (16 bits, as small) or float32."),
+    Rule(lambda c: c.mode.dtype is StoreDtype.uint8 and c.frontend.kind is FrontEndKind.pcen, "mode.dtype=uint8 is steps between the floor and the ceiling of log-mel, and frontend=pcen has neither. Use mode.dtype=float16 or frontend=logmel."),
     Rule(lambda c: c.mode.name is Mode.streaming and c.loader.order is Order.shuffled, "mode=streaming reads in sequence, so loader.order=shuffled is not possible. Use loader.order=auto or windowed."),
     # Loading
     Rule(lambda c: _asks_device(c) and c.mode.name is not Mode.eager, "loader=device holds the whole set on the GPU and needs mode=eager, found mode={c.mode.name.value}."),

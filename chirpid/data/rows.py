@@ -19,6 +19,7 @@ from chirpid.audio.frontend import FrontEnd
 from chirpid.audio.resample import source_span, to_rate
 from chirpid.data.kept import RowSpec, Stages
 from chirpid.data.segments import SegmentTable
+from chirpid.errors import ConfigError
 from chirpid.types import Keep, StoreDtype
 
 
@@ -52,7 +53,7 @@ class RowMaker:
         shape: tuple[int, ...] = (self.num_samples,)
         if keep is Keep.spectrogram:
             shape = (frontend.num_mels, frontend.num_frames(self.num_samples))
-        self.spec = RowSpec(keep=keep, dtype=dtype, shape=shape)
+        self.spec = RowSpec(keep, dtype, shape, *_value_range(frontend, keep, dtype))
 
     def make(self, index: int, out: Tensor, stages: Stages) -> None:
         """Write segment `index` into the kept row `out`; add seconds spent to `stages`."""
@@ -104,6 +105,20 @@ class RowMaker:
         _add(stages, "decode", decoded - begin)
         _add(stages, "resample", time.perf_counter() - decoded)
         return wave_T
+
+
+def _value_range(frontend: FrontEnd, keep: Keep, dtype: StoreDtype) -> tuple[float, float]:
+    """Return the values of the first and the last step of uint8; (0, 1) for other number types.
+
+    Raises:
+        ConfigError: what is kept has no such range.
+    """
+    if dtype is not StoreDtype.uint8:
+        return 0.0, 1.0
+    low, high = frontend.floor_db, frontend.ceiling_db
+    if keep is Keep.waveform or low is None or high is None:
+        raise ConfigError("mode.dtype=uint8 keeps log-mel spectrograms alone. Use another one.")
+    return low, high
 
 
 def _add(stages: Stages, name: str, seconds: float) -> None:

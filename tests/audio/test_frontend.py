@@ -195,3 +195,55 @@ def test_a_median_that_is_taken_away_takes_a_steady_colour_with_it() -> None:
     assert torch.allclose(normaliser.centre(spec), normaliser.centre(spec + colour), atol=1e-4)
     assert float(normaliser.centre(spec).median(dim=-1).values.abs().max()) < 1e-5
     assert Normaliser(MELS).centre(spec) is spec
+
+
+@pytest.mark.parametrize("top_db", [60.0, 100.0, 120.0])
+def test_digital_silence_reads_the_floor(top_db: float) -> None:
+    made = frontend(top_db=top_db)
+    assert made(torch.zeros(1, RATE)).unique().tolist() == [made.floor_db]
+
+
+LOUD = {
+    "constant": torch.ones(RATE),
+    "square": sine(1000.0)[0].sign(),
+    "high square": sine(3990.0)[0].sign(),
+    "alternating": torch.ones(RATE) - 2 * (torch.arange(RATE) % 2),
+    "noise": torch.randn(RATE, generator=torch.Generator().manual_seed(1)).sign(),
+    "sweep": torch.sin(torch.linspace(0, 80, RATE) ** 2).sign(),
+}
+
+
+@pytest.mark.parametrize("fft", [64, 101, 512])
+@pytest.mark.parametrize("mels", [1, 4, 12])
+def test_no_wave_within_full_scale_exceeds_the_ceiling(fft: int, mels: int) -> None:
+    made = frontend(fft_samples=fft, hop_samples=fft // 3, num_mels=mels, fmin_hz=0.0)
+    assert made.ceiling_db is not None
+    assert max(float(made(wave[None]).max()) for wave in LOUD.values()) < made.ceiling_db
+
+
+def test_the_ceiling_is_not_far_above_the_loudest_wave() -> None:
+    made = frontend(num_mels=4)  # wide bands take in all of a line
+    assert made.ceiling_db == 4.8
+    centre_hz = float(made.mel_hz()[2])
+    assert float(made(sine(centre_hz).sign()).max()) > 3.5
+    assert frontend(kind="pcen").ceiling_db is None
+
+
+def test_the_loudest_frame_there_can_be_stays_below_the_ceiling() -> None:
+    # Signs are turned one by one for as long as a band of one frame gains by it.
+    made = frontend(fft_samples=64, hop_samples=64, num_mels=3)
+    window, mel = made.window.double(), made.mel_MK.double()
+    basis = torch.fft.rfft(torch.diag(window)).T  # [K, T]
+    for band in range(3):
+        signs = torch.randn(64, generator=torch.Generator().manual_seed(band)).sign().double()
+        best, last = 0.0, -1.0
+        while best > last:
+            last = best
+            for n in range(64):
+                power = [
+                    float((mel[band] * (basis @ (signs * flip).to(basis.dtype)).abs() ** 2).sum())
+                    for flip in (torch.ones(64), torch.ones(64).index_fill(0, torch.tensor(n), -1))
+                ]
+                signs[n] *= -1 if power[1] > power[0] else 1
+                best = max(best, *power)
+        assert 1.0 < 10 * np.log10(best) < made.ceiling_db, band

@@ -30,6 +30,7 @@ BROKEN: list[tuple[list[str], str, str]] = [
     (["augment.time_mask_s=5"], "augment.time_mask_s=5.0", "shorter mask"),
     (["augment.freq_mask_bands=64"], "augment.freq_mask_bands=64", "frontend.num_mels=64"),
     (["mode.keep=waveform", "mode.dtype=float16"], "mode.dtype=float16", "Use int16"),
+    (["mode.dtype=uint8", "frontend=pcen"], "mode.dtype=uint8", "frontend=logmel"),
     (["mode=streaming", "loader.order=shuffled"], "mode=streaming reads in sequence", "loader.order=auto"),
     (["loader=device"], "needs mode=eager", "found mode=cached"),
     (["loader.backend=device", "mode=lazy"], "needs mode=eager", "found mode=lazy"),

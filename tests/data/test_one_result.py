@@ -23,6 +23,7 @@ from tests.workbench import dataset_of, maker_of, segments_of
 KINDS = [
     (Keep.spectrogram, StoreDtype.float16),
     (Keep.spectrogram, StoreDtype.float32),
+    (Keep.spectrogram, StoreDtype.uint8),
     (Keep.waveform, StoreDtype.int16),
     (Keep.waveform, StoreDtype.float32),
 ]

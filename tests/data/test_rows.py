@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from chirpid.audio.decode import probe
 from chirpid.data.kept import RowSpec
 from chirpid.data.rows import RowMaker, one_thread
+from chirpid.errors import ConfigError
 from chirpid.types import Keep, StoreDtype
 from tests.sounds import write_set
 from tests.workbench import maker_of, segments_of
@@ -132,3 +133,12 @@ def test_the_shape_follows_the_front_end(tmp_path: Path) -> None:
     maker = maker_of(segments)
     assert maker.spec.shape == (24, 1 + 8000 // 256)
     assert np.prod(maker.spec.shape) * 2 == maker.spec.row_bytes
+
+
+def test_uint8_is_for_log_mel_alone_and_reaches_from_floor_to_ceiling(maker: RowMaker) -> None:
+    table = maker.segments
+    made = maker_of(table, dtype=StoreDtype.uint8)
+    assert (made.spec.low, made.spec.high) == (-100.0, made.frontend.ceiling_db)
+    for wrong in ({"keep": Keep.waveform}, {"kind": "pcen"}):
+        with pytest.raises(ConfigError, match="uint8"):
+            maker_of(table, dtype=StoreDtype.uint8, **wrong)

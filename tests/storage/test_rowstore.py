@@ -47,7 +47,7 @@ def flip_byte(file: Path, offset: int) -> None:
 @given(
     num_rows=st.integers(0, 40),
     shape=st.lists(st.integers(1, 5), min_size=1, max_size=3),
-    dtype=st.sampled_from(["int16", "float16", "float32"]),
+    dtype=st.sampled_from(["uint8", "int16", "float16", "float32"]),
     chunk_rows=st.integers(1, 50),
     threads=st.integers(1, 3),
 )

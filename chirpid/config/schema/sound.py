@@ -72,7 +72,7 @@ class ModeConfig:
     keep: Keep = Keep.spectrogram
     """Keep spectrograms (least work per epoch) or waveforms (waveform augmentation)."""
     dtype: StoreDtype | None = None
-    """None: float16 for spectrograms, int16 for waveforms."""
+    """None: float16 for spectrograms, int16 for waveforms. uint8 halves log-mel once more."""
     cache_gib: float = 50.0
     """Disk budget of all caches together; the least recently used are removed first."""
     shard_segments: int = 512
@@ -84,6 +84,11 @@ class ModeConfig:
         if self.dtype is StoreDtype.int16 and self.keep is Keep.spectrogram:
             raise ConfigError(
                 "mode.dtype=int16 is for waveforms. Use float16, or mode.keep=waveform."
+            )
+        if self.dtype is StoreDtype.uint8 and self.keep is Keep.waveform:
+            raise ConfigError(
+                "mode.dtype=uint8 keeps 8 bits of a waveform, and log-mel needs no more. "
+                "Use int16, or mode.keep=spectrogram."
             )
         require(self.cache_gib > 0, "mode.cache_gib", self.cache_gib, "more than 0")
         require(self.shard_segments >= 1, "mode.shard_segments", self.shard_segments, "1 or more")
