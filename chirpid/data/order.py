@@ -2,12 +2,41 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from chirpid.seeds import U64, mix64
 from chirpid.types import IntArray, Order
 
 _ORDER, _BLOCKS = 1, 2  # streams of random numbers
+
+
+@dataclass(frozen=True, slots=True)
+class OrderRule:
+    """What the order of all epochs depends on, apart from the segments."""
+
+    order: Order = Order.shuffled
+    seed: int = 0
+    block_segments: int = 512
+    window_segments: int = 16384
+
+    def epoch(self, ids: IntArray, key_N: U64, epoch: int) -> IntArray:
+        """Return `epoch_order` of one epoch."""
+        return epoch_order(
+            ids,
+            key_N,
+            order=self.order,
+            seed=self.seed,
+            epoch=epoch,
+            block_segments=self.block_segments,
+            window_segments=self.window_segments,
+        )
+
+    def is_windowed(self, num_segments: int) -> bool:
+        """Return whether segments are shuffled within windows only."""
+        whole = (Order.shuffled, Order.sequential)
+        return self.order not in whole and self.window_segments < num_segments
 
 
 def epoch_order(
@@ -34,17 +63,31 @@ def epoch_order(
     ids = np.sort(np.asarray(ids, dtype=np.int64))
     if order is Order.sequential:
         return ids
-    rank = mix64(seed, epoch, _ORDER, key_N[ids])
+    rank = shuffle_rank(ids, key_N, seed=seed, epoch=epoch)
     if order is Order.shuffled or window_segments >= len(key_N):
         return ids[np.lexsort((ids, rank))]
     # Windows are cut from the sequence of all blocks, not of the training part, so that a window
     # spans the same few shards whatever the fold.
-    num_blocks = -(-len(key_N) // block_segments)
+    position = block_positions(
+        ids, len(key_N), seed=seed, epoch=epoch, block_segments=block_segments
+    )
+    return ids[np.lexsort((ids, rank, position // window_segments))]
+
+
+def block_positions(
+    ids: IntArray, num_segments: int, *, seed: int, epoch: int, block_segments: int
+) -> IntArray:
+    """Return where each id lies when all blocks are read one after another in random order, [n]."""
+    num_blocks = -(-num_segments // block_segments)
     block_rank = mix64(seed, epoch, _BLOCKS, np.arange(num_blocks, dtype=np.uint64))
     place = np.empty(num_blocks, dtype=np.int64)
     place[np.argsort(block_rank, kind="stable")] = np.arange(num_blocks)
-    position = place[ids // block_segments] * block_segments + ids % block_segments
-    return ids[np.lexsort((ids, rank, position // window_segments))]
+    return place[ids // block_segments] * block_segments + ids % block_segments
+
+
+def shuffle_rank(ids: IntArray, key_N: U64, *, seed: int, epoch: int) -> U64:
+    """Return the hash that each id is sorted by in an epoch, [n]."""
+    return mix64(seed, epoch, _ORDER, key_N[ids])
 
 
 def batches_of(ids: IntArray, batch_size: int, *, drop_last: bool = False) -> list[IntArray]:
