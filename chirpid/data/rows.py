@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -21,6 +21,8 @@ from chirpid.data.kept import RowSpec, Stages
 from chirpid.data.segments import SegmentTable
 from chirpid.errors import ConfigError
 from chirpid.types import Keep, StoreDtype
+
+Watch = Callable[[int, Tensor, Tensor], None]
 
 
 @contextlib.contextmanager
@@ -62,13 +64,17 @@ class RowMaker:
             _add(stages, "decode", time.perf_counter() - begin)
             self._make(index, decoder, out, stages)
 
-    def make_range(self, first: int, end: int, out: Tensor) -> None:
-        """Write segments first..end-1 into `out` [n, *shape], opening each recording once."""
+    def make_range(self, first: int, end: int, out: Tensor, watch: Watch | None = None) -> None:
+        """Write segments first..end-1 into `out` [n, *shape], opening each recording once.
+
+        Args:
+            watch: told of every row as (segment, float32 values, row as kept).
+        """
         recordings = self.segments.recording_N[first:end]
         for recording in dict.fromkeys(recordings.tolist()):
             with self.open(recording) as decoder:
                 for offset in (recordings == recording).nonzero()[0].tolist():
-                    self._make(first + offset, decoder, out[offset], Stages())
+                    self._make(first + offset, decoder, out[offset], Stages(), watch)
 
     def open(self, recording: int) -> Decoder:
         """Return an open decoder of a recording."""
@@ -79,14 +85,22 @@ class RowMaker:
             format=table.formats[recording],
         )
 
-    def _make(self, index: int, decoder: Decoder, out: Tensor, stages: Stages) -> None:
-        wave_T = self.waveform(index, decoder, stages)
+    def _make(
+        self,
+        index: int,
+        decoder: Decoder,
+        out: Tensor,
+        stages: Stages,
+        watch: Watch | None = None,
+    ) -> None:
+        values = self.waveform(index, decoder, stages)
         begin = time.perf_counter()
-        if self.spec.keep is Keep.waveform:
-            self.spec.narrow(wave_T, out)
-        else:
-            with torch.inference_mode(), one_thread():
-                self.spec.narrow(self.frontend(wave_T[None])[0], out)
+        with torch.inference_mode(), one_thread():
+            if self.spec.keep is Keep.spectrogram:
+                values = self.frontend(values[None])[0]
+            self.spec.narrow(values, out)
+            if watch is not None:
+                watch(index, values, out)
         _add(stages, "frontend", time.perf_counter() - begin)
 
     def waveform(self, index: int, decoder: Decoder, stages: Stages) -> Tensor:
