@@ -14,62 +14,37 @@ import os
 import struct
 import zlib
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from chirpid.errors import StorageError
-from chirpid.storage.atomic import remove_leftovers, storage_error, write_text
+from chirpid.storage.atomic import storage_error, write_text
+from chirpid.storage.building import build_once
+from chirpid.storage.layout import MakeRows, RowLayout, is_of, read_layout, start_anew_unless
 from chirpid.storage.locks import exclusive
 from chirpid.storage.parallel import Progress, for_each
 
-VERSION = 1
+__all__ = [
+    "MakeRows",
+    "RowLayout",
+    "build",
+    "forget_chunks",
+    "is_complete",
+    "open_rows",
+    "read_layout",
+    "start_anew_unless",
+    "verify",
+]
+
 _MARK = struct.Struct("<4sI")
 _DONE = b"done"
 _sync_data = getattr(os, "fdatasync", os.fsync)  # macOS has only the latter
+_PIECE_BYTES = 2**20
 _NOT_SUPPORTED = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
-
-MakeRows = Callable[[int, int, Tensor], None]
-"""Called with (first row, end row, kept rows [n, *shape] to fill)."""
-
-
-@dataclass(frozen=True, slots=True)
-class RowLayout:
-    """How the rows of a store lie in its file."""
-
-    num_rows: int
-    shape: tuple[int, ...]
-    dtype: str
-    """Name of a torch number type, such as "float16"."""
-    chunk_rows: int
-    version: int = VERSION
-
-    @property
-    def torch_dtype(self) -> torch.dtype:
-        dtype = getattr(torch, self.dtype)
-        assert isinstance(dtype, torch.dtype)
-        return dtype
-
-    @property
-    def row_bytes(self) -> int:
-        return int(np.prod(self.shape, dtype=np.int64)) * self.torch_dtype.itemsize
-
-    @property
-    def num_bytes(self) -> int:
-        return self.num_rows * self.row_bytes
-
-    @property
-    def num_chunks(self) -> int:
-        return -(-self.num_rows // self.chunk_rows)
-
-    def span(self, chunk: int) -> tuple[int, int]:
-        """Return (first row, end row) of a chunk."""
-        first = chunk * self.chunk_rows
-        return first, min(first + self.chunk_rows, self.num_rows)
 
 
 def is_complete(folder: Path, layout: RowLayout) -> bool:
@@ -79,36 +54,7 @@ def is_complete(folder: Path, layout: RowLayout) -> bool:
         size = (folder / "rows.bin").stat().st_size
     except (OSError, ValueError):
         return False
-    return _is_of(meta, layout) and size == layout.num_bytes
-
-
-def _is_of(found: object, layout: RowLayout) -> bool:
-    wanted = json.loads(json.dumps(asdict(layout)))
-    return isinstance(found, dict) and found.get("layout") == wanted
-
-
-def start_anew_unless(
-    folder: Path, layout: RowLayout, *, patterns: tuple[str, ...], whole: str
-) -> None:
-    """Drop what `folder` holds of another layout; its chunks would pass for those of this one.
-
-    Args:
-        patterns: the files that hold rows.
-        whole: the file that only a whole store has.
-    """
-    plan = folder / "layout.json"
-    try:
-        same = _is_of(json.loads(plan.read_text()), layout)
-    except (OSError, ValueError):
-        same = False
-    if same:
-        return
-    (folder / whole).unlink(missing_ok=True)
-    for pattern in patterns:
-        for file in folder.glob(pattern):
-            # Removed, not emptied: a process may still have the old rows mapped.
-            file.unlink(missing_ok=True)
-    write_text(plan, json.dumps({"layout": asdict(layout)}, indent=1))
+    return is_of(meta, layout) and size == layout.num_bytes
 
 
 def build(
@@ -124,28 +70,20 @@ def build(
     """Make sure that `folder` holds the whole store.
 
     Args:
-        about: what the store holds, kept in `meta.json` for people.
+        about: what the store holds, for people. Written to `meta.json` at the end, with what
+            `make` has added to it.
         say: told when another process is building the same store.
     Raises:
         StorageError: the disk is full, or the folder cannot be written.
     """
-    if is_complete(folder, layout):
-        return
 
-    def waiting() -> None:
-        if say:
-            say(f"another process is building {folder.name}; waiting for it")
+    def work() -> None:
+        start_anew_unless(folder, layout, patterns=("*.bin",), whole="meta.json")
+        _build_locked(folder, layout, make, num_threads, progress)
+        meta = {"layout": asdict(layout), "about": about}
+        write_text(folder / "meta.json", json.dumps(meta, indent=1))
 
-    try:
-        with exclusive(folder / "build.lock", on_wait=waiting):
-            if not is_complete(folder, layout):
-                start_anew_unless(folder, layout, patterns=("*.bin",), whole="meta.json")
-                remove_leftovers(folder)
-                _build_locked(folder, layout, make, num_threads, progress)
-                meta = {"layout": asdict(layout), "about": about}
-                write_text(folder / "meta.json", json.dumps(meta, indent=1))
-    except OSError as error:
-        raise storage_error(error, folder) from error
+    build_once(folder, is_whole=lambda: is_complete(folder, layout), work=work, say=say)
 
 
 def _build_locked(
@@ -243,27 +181,39 @@ def open_rows(folder: Path, layout: RowLayout) -> Tensor:
     return torch.from_numpy(mapped).view(layout.torch_dtype).view(layout.num_rows, *layout.shape)
 
 
-def verify(folder: Path, layout: RowLayout) -> list[int]:
+def verify(
+    folder: Path, layout: RowLayout, *, num_threads: int = 1, progress: Progress | None = None
+) -> list[int]:
     """Return the chunks whose rows do not have the checksum they were written with.
 
+    Args:
+        progress: told of chunks.
     Raises:
         StorageError: the files cannot be read at all.
     """
+    bad: list[int] = []
     try:
         with open(folder / "rows.bin", "rb") as rows, open(folder / "chunks.bin", "rb") as marks:
-            return [
-                chunk
-                for chunk in range(layout.num_chunks)
-                if _checksum(marks.fileno(), chunk) != _crc_of(rows, layout, chunk)
-            ]
+
+            def check(chunk: int) -> None:
+                if _checksum(marks.fileno(), chunk) != _crc_of(rows.fileno(), layout, chunk):
+                    bad.append(chunk)
+
+            chunks = range(layout.num_chunks)
+            for_each(check, chunks, num_threads=num_threads, progress=progress)
     except OSError as error:
-        raise StorageError(f"Cannot read {error.filename or folder}: {error.strerror}.") from error
+        where = error.filename or folder
+        raise StorageError(f"Cannot read {where}: {error.strerror}.") from error
+    return sorted(bad)
 
 
-def _crc_of(rows: IO[bytes], layout: RowLayout, chunk: int) -> int:
-    first, end = layout.span(chunk)
-    rows.seek(first * layout.row_bytes)
-    return zlib.crc32(rows.read((end - first) * layout.row_bytes))
+def _crc_of(rows: int, layout: RowLayout, chunk: int) -> int:
+    """Return the checksum of the rows that are there, read in pieces that stay in the cache."""
+    first, end = (row * layout.row_bytes for row in layout.span(chunk))
+    crc = 0
+    while first < end and (data := os.pread(rows, min(end - first, _PIECE_BYTES), first)):
+        crc, first = zlib.crc32(data, crc), first + len(data)
+    return crc
 
 
 def forget_chunks(folder: Path, chunks: list[int]) -> None:
@@ -284,16 +234,3 @@ def forget_chunks(folder: Path, chunks: list[int]) -> None:
                 os.close(marks)
     except OSError as error:
         raise storage_error(error, folder) from error
-
-
-def read_layout(folder: Path, whole: str = "meta.json") -> RowLayout | None:
-    """Return the layout of a whole store, or None.
-
-    Args:
-        whole: the file that only a whole store has.
-    """
-    try:
-        fields = json.loads((folder / whole).read_text())["layout"]
-        return RowLayout(**{**fields, "shape": tuple(fields["shape"])})
-    except (OSError, ValueError, KeyError, TypeError):
-        return None

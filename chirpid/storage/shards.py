@@ -19,10 +19,11 @@ from torch import Tensor
 
 from chirpid.errors import StorageError
 from chirpid.storage import rowstore
-from chirpid.storage.atomic import remove_leftovers, replacing, storage_error, write_text
+from chirpid.storage.atomic import replacing, storage_error, write_text
+from chirpid.storage.building import build_once
+from chirpid.storage.layout import MakeRows, RowLayout, start_anew_unless
 from chirpid.storage.locks import exclusive
 from chirpid.storage.parallel import Progress, for_each
-from chirpid.storage.rowstore import MakeRows, RowLayout, start_anew_unless
 
 _HEADER = struct.Struct("<8sIQI40x")
 _MAGIC = b"CHIRPSH1"
@@ -72,12 +73,6 @@ def write_shards(
     Raises:
         StorageError: the disk is full, or the folder cannot be written.
     """
-    if is_complete(folder, layout):
-        return
-
-    def waiting() -> None:
-        if say:
-            say(f"another process is writing {folder.name}; waiting for it")
 
     def work(shard: int) -> None:
         first, end = layout.span(shard)
@@ -88,29 +83,30 @@ def write_shards(
             handle.write(_HEADER.pack(_MAGIC, end - first, len(data), zlib.crc32(data)))
             handle.write(data)
 
-    try:
-        with exclusive(folder / "build.lock", on_wait=waiting):
-            if is_complete(folder, layout):
-                return
-            start_anew_unless(folder, layout, patterns=("shard-*.bin",), whole="index.json")
-            remove_leftovers(folder)
-            missing = _missing(folder, layout)
-            for_each(work, missing, num_threads=num_threads, progress=progress)
-            index = {"layout": asdict(layout), "about": about}
-            write_text(folder / "index.json", json.dumps(index, indent=1))
-    except OSError as error:
-        raise storage_error(error, folder) from error
+    def write() -> None:
+        start_anew_unless(folder, layout, patterns=("shard-*.bin",), whole="index.json")
+        missing = _missing(folder, layout)
+        for_each(work, missing, num_threads=num_threads, progress=progress)
+        index = {"layout": asdict(layout), "about": about}
+        write_text(folder / "index.json", json.dumps(index, indent=1))
+
+    build_once(folder, is_whole=lambda: is_complete(folder, layout), work=write, say=say)
 
 
-def verify(folder: Path, layout: RowLayout) -> list[int]:
-    """Return the shards that are missing or damaged."""
-    bad = []
-    for shard in range(layout.num_chunks):
+def verify(
+    folder: Path, layout: RowLayout, *, num_threads: int = 1, progress: Progress | None = None
+) -> list[int]:
+    """Return the shards that are missing or damaged; `progress` is told of shards."""
+    bad: list[int] = []
+
+    def check(shard: int) -> None:
         try:
             read_shard(folder, layout, shard)
         except StorageError:
             bad.append(shard)
-    return bad
+
+    for_each(check, range(layout.num_chunks), num_threads=num_threads, progress=progress)
+    return sorted(bad)
 
 
 def forget_shards(folder: Path, shards: list[int]) -> None:
