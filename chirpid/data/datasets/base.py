@@ -10,11 +10,16 @@ import torch
 from torch import Tensor
 
 from chirpid.data.kept import RowSpec, Stages
+from chirpid.native.gather import check_within
 from chirpid.types import IntArray, Mode
+
+INT64 = np.dtype(np.int64)
 
 
 def as_ids(ids: IntArray) -> IntArray:
     """Return ids as torch can take them: int64, contiguous, writeable; a copy only if needed."""
+    if type(ids) is np.ndarray and ids.dtype == INT64 and ids.flags.carray:
+        return ids  # np.require comes to the same and takes longer than the rest of a small batch
     return np.require(ids, dtype=np.int64, requirements=["C", "W"])
 
 
@@ -69,13 +74,17 @@ class BatchDataset:
                 something, or speak of a file that never was.
         """
         ids = as_ids(ids)
-        if len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < self.num_segments:
-            raise IndexError(f"ids reach from {ids.min()} to {ids.max()}, segments from 0 to "
-                             f"{self.num_segments - 1}")  # fmt: skip
+        check_within(ids, self.num_segments, "id", "segments")
+        return ids, self._to_fill(len(ids), out)
+
+    def _to_fill(self, size: int, out: Tensor | None) -> Tensor:
+        """Return the part of `out` that a batch fills, or a new tensor."""
         if out is None:
-            return ids, torch.empty((len(ids), *self.spec.shape), dtype=torch.float32)
-        assert len(out) >= len(ids), "the buffer is smaller than the batch"
-        return ids, out[: len(ids)]
+            return torch.empty((size, *self.spec.shape), dtype=torch.float32)
+        if len(out) == size:
+            return out
+        assert len(out) > size, "the buffer is smaller than the batch"
+        return out[:size]
 
     def close(self) -> None:
         """Release files and memory."""
