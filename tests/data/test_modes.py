@@ -17,7 +17,6 @@ from chirpid.data.modes import store_key
 from chirpid.data.rows import RowMaker
 from chirpid.errors import BudgetError, DataError, StorageError
 from chirpid.storage.caches import list_caches, remove
-from chirpid.storage.shards import shard_path
 from chirpid.types import Keep, Mode, StoreDtype
 from tests.sounds import write_set
 from tests.workbench import FRONTEND, dataset_of, maker_of, segments_of
@@ -182,7 +181,7 @@ def test_a_cache_place_that_is_a_file_is_one_line(maker: RowMaker, tmp_path: Pat
 
 def test_a_damaged_shard_is_named_when_it_is_read(maker: RowMaker, tmp_path: Path) -> None:
     dataset = dataset_of(Mode.streaming, maker, tmp_path)
-    path = shard_path(dataset.folder, 1)
+    path = dataset.window.files.path(1)
     data = bytearray(path.read_bytes())
     data[500] ^= 1
     path.write_bytes(bytes(data))

@@ -161,16 +161,16 @@ def test_an_abandoned_pass_does_not_disturb_the_next(datasets) -> None:
 def test_streaming_keeps_no_more_shards_than_its_window_spans(datasets) -> None:
     dataset = datasets[(Mode.streaming, *KINDS[0])]
     keys = datasets[(Mode.lazy, *KINDS[0])].maker.segments.key_N
-    dataset.shards_read = 0
-    dataset._shards.clear()
+    dataset.window.num_opened = 0
+    dataset.window._maps.clear()
     order = epoch_order(
         np.arange(len(keys)), keys, order=Order.windowed, seed=1, epoch=2, block_segments=7,
         window_segments=14,
     )  # fmt: skip
     for ids in batches_of(order, 2):
         dataset.fetch(ids)
-        assert len(dataset._shards) <= 3
-    assert dataset.shards_read == -(-len(keys) // 7), "each shard is read once an epoch"
+        assert len(dataset.window) <= 3
+    assert dataset.window.num_opened == -(-len(keys) // 7), "each is opened once an epoch"
 
 
 def test_a_plain_torch_dataloader_gets_the_same_rows(datasets, tmp_path: Path) -> None:
@@ -185,7 +185,7 @@ def test_cache_hits_and_misses_add_up_to_the_rows(datasets) -> None:
     for mode in Mode:
         dataset = datasets[(mode, *KINDS[0])]
         if mode is Mode.streaming:
-            dataset._shards.clear()
+            dataset.window._maps.clear()
         stages = dataset.fetch(ids)[1]
         hits, misses = stages.get("num_cache_hits", 0), stages.get("num_cache_misses", 0)
         assert hits + misses == len(ids), mode
