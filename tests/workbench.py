@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from chirpid.audio.frontend import FrontEnd
@@ -38,7 +39,14 @@ def maker_of(
     return RowMaker(segments, FrontEnd(**{**FRONTEND, **frontend}), keep=keep, dtype=dtype)
 
 
-def dataset_of(mode: Mode, maker: RowMaker, cache: Path, **options: object):
+def dataset_of(
+    mode: Mode,
+    maker: RowMaker,
+    cache: Path,
+    *,
+    say: Callable[[str], None] | None = None,
+    **options: object,
+):
     """Return the dataset in a mode, its store below `cache`."""
     settings = {
         "cache_root": cache, "cache_bytes": 2**30, "ram_bytes": 2**30, "num_threads": 2,
@@ -46,5 +54,5 @@ def dataset_of(mode: Mode, maker: RowMaker, cache: Path, **options: object):
     }  # fmt: skip
     return open_dataset(
         mode, maker, key=store_key(maker, dict(FRONTEND)), about={},
-        options=StoreOptions(**settings),
+        options=StoreOptions(**settings), say=say,
     )  # fmt: skip

@@ -28,7 +28,7 @@ from chirpid.config.resolve import Resolved, plain_leaves
 from chirpid.config.schema import RootConfig, Selection
 from chirpid.data.check import Checked
 from chirpid.data.manifest import Manifest
-from chirpid.data.modes import check_budgets, open_dataset, store_key
+from chirpid.data.modes import check_budgets, content_key, open_dataset, store_key
 from chirpid.data.rows import RowMaker
 from chirpid.data.segments import SegmentTable, make_segments
 from chirpid.data.split_files import write_splits
@@ -68,9 +68,8 @@ class Prepared:
     @property
     def data_hash(self) -> str:
         """Digest of what is trained on: sound, windows, names and targets."""
-        digest = hashlib.sha256(
-            store_key(self.maker, build.frontend_settings(self.config)).encode()
-        )
+        frontend = build.frontend_settings(self.config)
+        digest = hashlib.sha256(content_key(self.maker, frontend).encode())
         for array in (self.task.key_N, self.task.target_NC.numpy()):
             digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()[:16]

@@ -16,15 +16,16 @@ from chirpid.data.datasets import (
     load_eager,
 )
 from chirpid.data.rows import RowMaker
+from chirpid.data.stores import build_store
 from chirpid.errors import BudgetError
 from chirpid.storage.caches import cache_folder, check_size, reserve
+from chirpid.storage.layout import RowLayout
 from chirpid.storage.parallel import Progress
-from chirpid.storage.rowstore import RowLayout, build
-from chirpid.storage.shards import write_shards
-from chirpid.types import Mode, size_text
+from chirpid.storage.rowstore import is_complete
+from chirpid.types import Keep, Mode, size_text
 
 CHUNK_ROWS = 64
-ROW_VERSION = 1
+ROW_VERSION = 2
 """Raised whenever the same settings would give other rows."""
 
 
@@ -44,8 +45,8 @@ class StoreOptions:
     """Worker processes that are not forked will use an eager dataset."""
 
 
-def store_key(maker: RowMaker, frontend_settings: dict[str, object]) -> str:
-    """Return a hash of all that decides the rows: files, windows, front end, number type."""
+def content_key(maker: RowMaker, frontend_settings: dict[str, object]) -> str:
+    """Return a hash of all that is asked of the rows: files, windows, front end, number type."""
     table = maker.segments
     digest = hashlib.blake2b(digest_size=10)
     settings = {
@@ -53,13 +54,26 @@ def store_key(maker: RowMaker, frontend_settings: dict[str, object]) -> str:
         "spec": asdict(maker.spec),
         "rate": maker.frontend.sample_rate_hz,
         "samples": maker.num_samples,
-        "frontend": frontend_settings,
+        # Waveforms are kept as they are before the front end: another one needs no other rows.
+        "frontend": frontend_settings if maker.spec.keep is Keep.spectrogram else None,
     }
     digest.update(json.dumps(settings, sort_keys=True, default=str).encode())
     for recording in range(len(table.recordings)):
         digest.update(table.contents[recording].encode())
     for array in (table.channel_R, table.recording_N, table.start_N):
         digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def store_key(maker: RowMaker, frontend_settings: dict[str, object]) -> str:
+    """Return a hash of all that decides the bits of the rows.
+
+    That is what they are asked to be, and who makes them: another implementation rounds the last
+    bits in another way, and a store holds rows of one alone.
+    """
+    implementation = getattr(maker, "implementation", "torch")
+    digest = hashlib.blake2b(digest_size=10)
+    digest.update(f"{content_key(maker, frontend_settings)} {implementation}".encode())
     return digest.hexdigest()
 
 
@@ -83,9 +97,7 @@ def open_dataset(
         return LazyDataset(maker)
     check_budgets(mode, maker, options)
     if mode is Mode.eager:
-        return load_eager(
-            maker, share=options.share, num_threads=options.num_threads, progress=progress
-        )
+        return _open_eager(maker, key, options, progress, say)
     layout = _layout(mode, maker, options)
     folder = store_folder(options.cache_root, mode, key, layout.chunk_rows)
     # Held from before the build: a cache in the making is not to be evicted.
@@ -101,12 +113,13 @@ def open_dataset(
             if say:
                 say(f"removed the least recently used cache {entry.path.name}, "
                     f"{size_text(entry.num_bytes)}, to keep mode.cache_gib")  # fmt: skip
-        write = write_shards if mode is Mode.streaming else build
-        write(
+        build_store(
+            mode,
+            maker,
             folder,
             layout,
-            maker.make_range,
             about=about,
+            budget_bytes=options.cache_bytes,
             num_threads=options.num_threads,
             progress=progress,
             say=say,
@@ -116,6 +129,29 @@ def open_dataset(
         return StreamingDataset(maker.spec, folder, layout, _kept_shards(layout, options))
     finally:
         use.close()
+
+
+def _open_eager(
+    maker: RowMaker,
+    key: str,
+    options: StoreOptions,
+    progress: Progress | None,
+    say: Callable[[str], None] | None,
+) -> SegmentDataset:
+    """Return all rows in RAM, from a cache of the same rows where there is a whole one."""
+    layout = _layout(Mode.cached, maker, options)
+    folder: Path | None = store_folder(options.cache_root, Mode.cached, key, layout.chunk_rows)
+    if folder is not None and not is_complete(folder, layout):
+        folder = None
+    elif folder is not None and say:
+        say(f"mode=eager reads its rows from the cache {folder.name}: nothing is decoded")
+    return load_eager(
+        maker,
+        share=options.share,
+        num_threads=options.num_threads,
+        progress=progress,
+        store=None if folder is None else (folder, layout),
+    )
 
 
 def check_budgets(mode: Mode, maker: RowMaker, options: StoreOptions) -> None:

@@ -36,6 +36,7 @@ __all__ = [
     "is_complete",
     "open_rows",
     "read_layout",
+    "read_rows",
     "start_anew_unless",
     "verify",
 ]
@@ -179,6 +180,42 @@ def open_rows(folder: Path, layout: RowLayout) -> Tensor:
     # A copy-on-write map: pages are shared between processes, and a stray write stays private.
     mapped = np.memmap(folder / "rows.bin", dtype=np.uint8, mode="c")
     return torch.from_numpy(mapped).view(layout.torch_dtype).view(layout.num_rows, *layout.shape)
+
+
+def read_rows(
+    folder: Path,
+    layout: RowLayout,
+    rows: Tensor,
+    *,
+    num_threads: int = 1,
+    progress: Progress | None = None,
+) -> None:
+    """Read all rows into `rows` [N, *shape], comparing them with their checksums.
+
+    Args:
+        progress: told of rows.
+    Raises:
+        StorageError: the store is not whole, or damaged.
+    """
+    if not is_complete(folder, layout):
+        raise StorageError(f"{folder} is not a whole store. Run again to build what is missing.")
+    if layout.num_bytes == 0:
+        return
+    data = memoryview(rows.numpy().view(np.uint8).reshape(-1))  # type: ignore[arg-type]
+    with open(folder / "rows.bin", "rb") as file, open(folder / "chunks.bin", "rb") as marks:
+
+        def read(chunk: int) -> None:
+            begin, end = (row * layout.row_bytes for row in layout.span(chunk))
+            at = begin
+            while at < end and (count := os.preadv(file.fileno(), [data[at:end]], at)):
+                at += count
+            if _checksum(marks.fileno(), chunk) != zlib.crc32(data[begin:end]):
+                raise StorageError(
+                    f"{folder} is damaged. See what with: chirpid cache verify {folder.name}"
+                )
+
+        for_each(read, range(layout.num_chunks), num_threads=num_threads,
+                 progress=_offset(progress, layout, list(range(layout.num_chunks))))  # fmt: skip
 
 
 def verify(

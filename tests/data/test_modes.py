@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -13,12 +14,14 @@ import torch
 
 from chirpid.audio.frontend import FrontEnd
 from chirpid.data.datasets import check_shared_memory
-from chirpid.data.modes import store_key
+from chirpid.data.modes import content_key, store_key
+from chirpid.data.rounding import rounding_error
 from chirpid.data.rows import RowMaker
 from chirpid.errors import BudgetError, DataError, StorageError
 from chirpid.storage.caches import list_caches, remove
 from chirpid.types import Keep, Mode, StoreDtype
 from tests.sounds import write_set
+from tests.storage.test_rowstore import flip_byte
 from tests.workbench import FRONTEND, dataset_of, maker_of, segments_of
 
 
@@ -49,6 +52,30 @@ def test_the_key_tells_apart_all_that_makes_other_rows(maker: RowMaker) -> None:
     assert key(maker_of(table)) == keys[0]
     moved = replace(table, root="/elsewhere", label_R=table.label_R[::-1].copy())
     assert key(maker_of(moved)) == keys[0], "neither place nor labels change the rows"
+
+
+def test_rows_of_another_implementation_are_another_store(maker: RowMaker) -> None:
+    table = maker.segments
+    spectrograms, waveforms = maker_of(table), maker_of(table, keep=Keep.waveform)
+    settings = dict(FRONTEND)
+    keys = {store_key(spectrograms, settings)}
+    for made in (spectrograms, waveforms):
+        before = content_key(made, settings)
+        other = _Other(made.segments, made.frontend, keep=made.spec.keep, dtype=made.spec.dtype)
+        assert content_key(other, settings) == before
+        keys |= {store_key(other, settings)}
+    assert len(keys) == 3
+
+
+class _Other(RowMaker):
+    implementation = "somebody's"
+
+
+def test_waveforms_are_kept_whatever_the_front_end(maker: RowMaker) -> None:
+    made = maker_of(maker.segments, keep=Keep.waveform)
+    assert store_key(made, {**FRONTEND, "num_mels": 99}) == store_key(made, dict(FRONTEND))
+    faster = maker_of(maker.segments, keep=Keep.waveform, sample_rate_hz=22050)
+    assert store_key(faster, dict(FRONTEND)) != store_key(made, dict(FRONTEND))
 
 
 @pytest.mark.parametrize("mode", list(Mode))
@@ -116,6 +143,60 @@ def test_a_store_is_made_once_and_opened_after(
     dataset_of(mode, maker, tmp_path).close()
 
 
+@pytest.mark.parametrize("mode", [Mode.cached, Mode.streaming])
+def test_building_tells_its_size_before_and_its_error_after(
+    maker: RowMaker, tmp_path: Path, mode: Mode
+) -> None:
+    made = maker_of(maker.segments, dtype=StoreDtype.uint8)
+    said: list[str] = []
+    dataset_of(mode, made, tmp_path, say=said.append).close()
+    assert len(said) == 2
+    assert re.fullmatch(r"building the cache \w+(-7)?: 0\.1 MiB; mode\.cache_gib allows 1\.0 GiB",
+                        said[0])  # fmt: skip
+    assert re.fullmatch(r"built 36 segments in [\d.]+ s \(\d+ per second\); uint8 is off by "
+                        r"0\.2\d? dB at most, 0\.1\d? dB rms, nothing clipped", said[1])  # fmt: skip
+    (entry,) = list_caches(tmp_path)
+    error = rounding_error(entry.about)
+    assert error is not None
+    assert error.num_rows == 5, "every eighth of 36"
+    assert 0.05 < error.rms < error.worst <= made.spec.scale / 2 * 1.001
+    dataset_of(mode, made, tmp_path, say=said.append).close()
+    assert len(said) == 2, "a whole cache is not worth a line"
+
+
+def test_eager_reads_what_a_cache_holds_and_makes_the_rest(
+    maker: RowMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = dataset_of(Mode.eager, maker, tmp_path / "none")
+    cached = dataset_of(Mode.cached, maker, tmp_path)
+    said: list[str] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(RowMaker, "make_range", _never)
+        for share in (False, True):
+            again = dataset_of(Mode.eager, maker, tmp_path, share=share, say=said.append)
+            assert torch.equal(again.rows, alone.rows)
+            assert again.rows.is_shared() == share
+    assert len(said) == 2
+    assert said[0].endswith(": nothing is decoded")
+    cached.close()
+    (cached.folder / "meta.json").unlink()
+    dataset_of(Mode.eager, maker, tmp_path, say=said.append)
+    assert len(said) == 2, "half a cache is not read"
+
+
+def test_eager_does_not_take_damaged_rows_from_a_cache(maker: RowMaker, tmp_path: Path) -> None:
+    cached = dataset_of(Mode.cached, maker, tmp_path)
+    cached.close()
+    flip_byte(cached.folder / "rows.bin", 1000)
+    with pytest.raises(StorageError, match=f"chirpid cache verify {cached.folder.name}") as caught:
+        dataset_of(Mode.eager, maker, tmp_path)
+    assert "\n" not in caught.value.line()
+
+
+def _never(*_: object, **__: object) -> None:
+    raise AssertionError("rows were made")
+
+
 @pytest.mark.parametrize(
     ("mode", "options", "says"),
     [
@@ -153,8 +234,9 @@ def test_an_older_cache_goes_for_a_new_one_and_it_is_told(
     opened("first", said)
     opened("second", said)
     assert [entry.path.name for entry in list_caches(tmp_path)] == ["second"]
-    assert len(said) == 1
-    assert said[0].startswith("removed the least recently used cache first")
+    removed = [line for line in said if line.startswith("removed")]
+    assert len(removed) == 1
+    assert removed[0].startswith("removed the least recently used cache first")
 
 
 @pytest.mark.parametrize("mode", [Mode.lazy, Mode.eager, Mode.cached, Mode.streaming])

@@ -6,11 +6,15 @@ import shutil
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from chirpid.data.datasets.tensor import TensorDataset
 from chirpid.data.rows import RowMaker
 from chirpid.errors import BudgetError
+from chirpid.storage.caches import hold
+from chirpid.storage.layout import RowLayout
 from chirpid.storage.parallel import Progress, for_each
+from chirpid.storage.rowstore import read_rows
 from chirpid.types import Mode
 
 
@@ -32,12 +36,20 @@ def check_shared_memory(need_bytes: int, place: Path = Path("/dev/shm")) -> None
 
 
 def load_eager(
-    maker: RowMaker, *, share: bool, num_threads: int, progress: Progress | None = None
+    maker: RowMaker,
+    *,
+    share: bool,
+    num_threads: int,
+    progress: Progress | None = None,
+    store: tuple[Path, RowLayout] | None = None,
 ) -> TensorDataset:
     """Return all rows in RAM.
 
     Args:
         share: in shared memory, for worker processes that are not forked.
+        store: a whole store of the same rows, which are then read and not made.
+    Raises:
+        StorageError: the store is damaged.
     """
     num_rows, chunk = len(maker.segments), 16
     if share:
@@ -45,6 +57,10 @@ def load_eager(
     rows = torch.empty((num_rows, *maker.spec.shape), dtype=maker.spec.torch_dtype)
     if share:
         rows.share_memory_()  # type: ignore[no-untyped-call]
+
+    if store is not None:
+        _read_store(*store, rows, num_threads, progress)
+        return TensorDataset(maker.spec, rows, Mode.eager)
 
     def work(first: int) -> None:
         end = min(first + chunk, num_rows)
@@ -55,3 +71,17 @@ def load_eager(
         told = lambda done, _total: progress(min(done * chunk, num_rows), num_rows)  # noqa: E731
     for_each(work, range(0, num_rows, chunk), num_threads=num_threads, progress=told)
     return TensorDataset(maker.spec, rows, Mode.eager)
+
+
+def _read_store(
+    folder: Path,
+    layout: RowLayout,
+    rows: Tensor,
+    num_threads: int,
+    progress: Progress | None,
+) -> None:
+    use = hold(folder)
+    try:
+        read_rows(folder, layout, rows, num_threads=num_threads, progress=progress)
+    finally:
+        use.close()
