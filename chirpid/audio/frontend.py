@@ -6,11 +6,16 @@ B batch, T samples, M mel bands, F frames
 from __future__ import annotations
 
 import math
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 import torchaudio
 from torch import Tensor, nn
+
+from chirpid import native
+from chirpid.audio.mel import BandedMel, mel_power
+from chirpid.native import logmel
+from chirpid.native.logmel import MelPlan
 
 MIN_POWER = 1e-10
 MOST_TOP_DB = 100.0
@@ -19,11 +24,32 @@ BLOCK_FRAMES = 2048
 """PCEN smooths at most this many frames in one product."""
 
 
+class _Engine(NamedTuple):
+    """What transforms clips on a CPU, with the buffers that it was made of."""
+
+    engine: MelPlan | BandedMel
+    window_N: Tensor
+    mel_MK: Tensor
+    changes: tuple[int, int]
+
+    @classmethod
+    def of(cls, engine: MelPlan | BandedMel, window_N: Tensor, mel_MK: Tensor) -> _Engine:
+        return cls(engine, window_N, mel_MK, (_num_changes(window_N), _num_changes(mel_MK)))
+
+    def is_of(self, window_N: Tensor, mel_MK: Tensor) -> bool:
+        same = self.window_N is window_N and self.mel_MK is mel_MK
+        return same and self.changes == (_num_changes(window_N), _num_changes(mel_MK))
+
+
 class FrontEnd(nn.Module):
     """Turn float32 waveforms [B, T] in [-1, 1] into spectrograms [B, M, F], F = 1 + T // hop.
 
     Log-mel values are in dB re full scale (a full-scale sine reads 0 dB in its band), floored at
     `-top_db`. PCEN values are positive numbers without unit.
+
+    On a CPU, and where nobody asks for the waveform's gradient, clips are transformed one after
+    the other, by the native library where it is there: the bits of a clip then depend on its
+    samples alone. Elsewhere torch transforms the batch; the last bits differ.
 
     Raises:
         ValueError: the waveform is shorter than one analysis window.
@@ -70,6 +96,23 @@ class FrontEnd(nn.Module):
             ).T.contiguous(),
         )
         self._decay_FF: Tensor | None = None
+        self._engine_of: _Engine | None = None
+
+    @property
+    def implementation(self) -> str:
+        """What runs on a CPU: "torch" or "native-1"; the number is that of the last bits."""
+        return logmel.VERSION if self._native_fits() else "torch"
+
+    @property
+    def implementation_reason(self) -> str:
+        """Why it is this one, in a few words."""
+        if native.handle() is None or self._native_fits():
+            return native.describe()
+        sizes = f"{logmel.MIN_FFT} to {logmel.MAX_FFT}"
+        return f"torch (fft_samples={self.fft_samples} is not a power of two from {sizes})"
+
+    def _native_fits(self) -> bool:
+        return native.handle() is not None and logmel.supports(self.fft_samples)
 
     def num_frames(self, num_samples: int) -> int:
         """Return the frames of a waveform of `num_samples`."""
@@ -119,25 +162,53 @@ class FrontEnd(nn.Module):
             raise ValueError(
                 f"{wave_BT.shape[-1]} samples are fewer than one window of {self.fft_samples}."
             )
-        power_BMF = self._mel_power(wave_BT)
+        window_N, mel_MK = cast(Tensor, self.window), cast(Tensor, self.mel_MK)
+        if _has_samples(wave_BT) and window_N.device.type == "cpu":
+            return self._clip_by_clip(wave_BT)
+        power_BMF = mel_power(wave_BT, window_N, mel_MK, self.hop_samples)
         if self.kind == "pcen":
             return self._pcen(power_BMF)
         spec_BMF = 10 * torch.log10(power_BMF.clamp_min(MIN_POWER))
         return spec_BMF.clamp_min(-self.top_db)
 
-    def _mel_power(self, wave_BT: Tensor) -> Tensor:
-        spectrum = torch.stft(
-            wave_BT,
-            self.fft_samples,
-            self.hop_samples,
-            window=cast(Tensor, self.window),
-            center=True,
-            pad_mode="reflect",
-            return_complex=True,
-        )
-        power = spectrum.real.square() + spectrum.imag.square()
-        mel_power: Tensor = cast(Tensor, self.mel_MK) @ power
-        return mel_power
+    def _clip_by_clip(self, wave_BT: Tensor) -> Tensor:
+        waves_BT = wave_BT.detach().contiguous().view(-1, wave_BT.shape[-1])
+        num_clips, num_samples = waves_BT.shape
+        out_BMF = torch.empty(num_clips, self.num_mels, self.num_frames(num_samples))
+        engine = self._engine()
+        if isinstance(engine, MelPlan):
+            engine.run(
+                waves_BT.data_ptr(), out_BMF.data_ptr(), num_clips=num_clips,
+                num_samples=num_samples, num_threads=torch.get_num_threads(),
+            )  # fmt: skip
+        else:
+            for wave_T, out_MF in zip(waves_BT, out_BMF, strict=True):
+                engine.write(wave_T, out_MF)
+            if self.kind == "logmel":
+                out_BMF.clamp_min_(MIN_POWER).log10_().mul_(10).clamp_min_(-self.top_db)
+        if self.kind == "pcen":
+            for number in range(num_clips):
+                out_BMF[number] = self._pcen(out_BMF[number])
+        return out_BMF.view(*wave_BT.shape[:-1], *out_BMF.shape[1:])
+
+    def _engine(self) -> MelPlan | BandedMel:
+        """Return what transforms clips on a CPU, made anew when a saved state was loaded."""
+        window_N, mel_MK = cast(Tensor, self.window), cast(Tensor, self.mel_MK)
+        if self._engine_of is not None and self._engine_of.is_of(window_N, mel_MK):
+            return self._engine_of.engine
+        engine: MelPlan | BandedMel
+        if self._native_fits():
+            engine = MelPlan(
+                window_N.detach().numpy(),
+                mel_MK.detach().numpy(),
+                hop_samples=self.hop_samples,
+                min_power=MIN_POWER if self.kind == "logmel" else None,
+                floor_db=-self.top_db,
+            )
+        else:
+            engine = BandedMel(window_N, mel_MK, self.hop_samples)
+        self._engine_of = _Engine.of(engine, window_N, mel_MK)
+        return engine
 
     def _pcen(self, power_BMF: Tensor) -> Tensor:
         # The scale of 32-bit integers, which the published settings assume.
@@ -177,46 +248,22 @@ class FrontEnd(nn.Module):
         return decay
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_decay_FF": None}  # quickly made, and larger than all the rest
+        # Quickly made; addresses mean nothing elsewhere, and the triangle is larger than the rest.
+        return {**self.__dict__, "_decay_FF": None, "_engine_of": None}
 
 
-class Normaliser(nn.Module):
-    """Subtract the mean and divide by the deviation of the training part, [B, M, F] -> same.
+def _has_samples(wave: Tensor) -> bool:
+    """Return whether there is nothing but numbers in memory: no gradient to follow, no tracing."""
+    return (
+        type(wave) is Tensor
+        and wave.device.type == "cpu"
+        and not (wave.requires_grad and torch.is_grad_enabled())
+        and not torch.compiler.is_compiling()
+        and not torch._C._is_tracing()
+        and not torch._C._functorch.is_functorch_wrapped_tensor(wave)
+    )
 
-    Args:
-        clip_median: subtract each band's median over the clip first. What is steady, such as wind,
-            traffic and the colour of a microphone, is then gone whoever recorded it.
-        floor_db: values down here are digital silence, such as padding: they do not count for the
-            median, and become 0, the background. None where there is no such value.
-    """
 
-    def __init__(
-        self, num_mels: int, *, clip_median: bool = False, floor_db: float | None = None
-    ) -> None:
-        super().__init__()
-        self.clip_median, self.floor_db = clip_median, floor_db
-        self.register_buffer("mean_M", torch.zeros(num_mels))
-        self.register_buffer("std_M", torch.ones(num_mels))
-
-    def set(self, mean_M: Tensor, std_M: Tensor) -> None:
-        """Take statistics of centred spectrograms, float [M] each; deviations from 1e-3 up."""
-        self.mean_M = mean_M.to(torch.float32).clone()
-        self.std_M = std_M.to(torch.float32).clamp_min(1e-3)
-
-    def centre(self, spec_BMF: Tensor) -> Tensor:
-        """Return the spectrograms without their median over time, if asked for."""
-        if not self.clip_median:
-            return spec_BMF
-        if self.floor_db is None:
-            return spec_BMF - spec_BMF.median(dim=-1, keepdim=True).values
-        silent_BMF = spec_BMF <= self.floor_db
-        heard_BMF = spec_BMF.masked_fill(silent_BMF, torch.nan)
-        median_BM1 = heard_BMF.nanmedian(dim=-1, keepdim=True).values
-        return (spec_BMF - median_BM1).masked_fill(silent_BMF, 0.0)
-
-    def scale(self, centred_BMF: Tensor) -> Tensor:
-        """Return centred spectrograms with mean 0 and deviation 1 over the training part."""
-        return (centred_BMF - self.mean_M[:, None]) / self.std_M[:, None]
-
-    def forward(self, spec_BMF: Tensor) -> Tensor:
-        return self.scale(self.centre(spec_BMF))
+def _num_changes(tensor: Tensor) -> int:
+    # Inference tensors do not count; a buffer that is one is replaced, not changed.
+    return 0 if tensor.is_inference() else tensor._version

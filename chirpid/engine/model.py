@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from chirpid.audio.frontend import FrontEnd, Normaliser
+from chirpid.audio.frontend import FrontEnd
+from chirpid.audio.normalise import Normaliser
 
 
 class BirdModel(nn.Module):

@@ -11,7 +11,9 @@ import torch
 from scipy.signal import lfilter
 
 from chirpid.audio import frontend as frontend_module
-from chirpid.audio.frontend import FrontEnd, Normaliser
+from chirpid.audio.frontend import FrontEnd
+from chirpid.audio.normalise import Normaliser
+from tests import spectra
 
 RATE, FFT, HOP, MELS = 16000, 512, 160, 40
 FMIN, FMAX = 50.0, 8000.0
@@ -37,21 +39,9 @@ def sine(hz: float, level: float = 1.0, seconds: float = 1.0) -> torch.Tensor:
 
 
 def reference_power(wave: np.ndarray) -> np.ndarray:
-    """Mel power [M, F] from the definition: Hann window, DFT, triangles on the HTK scale."""
-    wave = np.pad(wave.astype(np.float64), FFT // 2, mode="reflect")
-    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(FFT) / FFT)
-    window *= 2 / window.sum()
-    starts = range(0, len(wave) - FFT + 1, HOP)
-    power = np.stack([np.abs(np.fft.rfft(wave[s : s + FFT] * window)) ** 2 for s in starts], axis=1)
-
-    def mel(hz: np.ndarray | float) -> np.ndarray:
-        return 2595 * np.log10(1 + np.asarray(hz) / 700)
-
-    points = 700 * (10 ** (np.linspace(mel(FMIN), mel(FMAX), MELS + 2) / 2595) - 1)
-    bins = np.linspace(0, RATE / 2, FFT // 2 + 1)
-    rising = (bins[None] - points[:-2, None]) / np.diff(points)[:-1, None]
-    falling = (points[2:, None] - bins[None]) / np.diff(points)[1:, None]
-    return np.maximum(0, np.minimum(rising, falling)) @ power
+    return spectra.reference_power(
+        wave, rate_hz=RATE, fft=FFT, hop=HOP, mels=MELS, fmin=FMIN, fmax=FMAX
+    )
 
 
 def reference_pcen(power: np.ndarray) -> np.ndarray:
