@@ -9,7 +9,7 @@ from pathlib import Path
 
 import soundfile
 
-from chirpid.audio.mp3 import quiet_source
+from chirpid.audio.mp3 import os_name, quiet_source
 from chirpid.errors import DataError
 
 PROBE_BYTES = 4096
@@ -84,10 +84,15 @@ def open_recording(path: Path) -> Reader:
     Raises:
         UnusableRecordingError: missing, not a file, empty, or not audio that libsndfile reads.
     """
-    _refuse_what_is_not_audio(path)
+    head = _head_of(path)
+    known = _is_known(head)
+    if not known:
+        _refuse_what_is_not_audio(path, head)
     try:
-        return Reader(quiet_source(path))
+        # Only what may be MP3 needs the second look.
+        return Reader(os_name(path) if known else quiet_source(path))
     except soundfile.SoundFileError as error:
+        _refuse_what_is_not_audio(path, head)
         raise cannot_read(path, error) from error
 
 
@@ -122,16 +127,26 @@ def cannot_read(path: Path, error: Exception, where: str = "") -> UnusableRecord
     )
 
 
-def _refuse_what_is_not_audio(path: Path) -> None:
+def _head_of(path: Path) -> bytes:
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):  # opening a pipe would wait for ever
             raise UnusableRecordingError(path, "is not a file but a folder, a pipe or a device")
-        with open(path, "rb") as handle:
-            head = handle.read(PROBE_BYTES)
+        with open(path, "rb", buffering=0) as handle:
+            return handle.read(PROBE_BYTES) or b""
     except OSError as error:
         raise UnusableRecordingError(
             path, f"cannot be opened: {error.strerror or error}"
         ) from error
+
+
+def _is_known(head: bytes) -> bool:
+    """Return whether this begins as one of the formats that are used most, MP3 aside."""
+    if head[:4] in (b"fLaC", b"OggS"):
+        return True
+    return head[:4] in (b"RIFF", b"RF64") and head[8:12] == b"WAVE"
+
+
+def _refuse_what_is_not_audio(path: Path, head: bytes) -> None:
     reason = _why_not_audio(head, path.name)
     if reason:
         raise UnusableRecordingError(path, f"is not a recording: {reason}")

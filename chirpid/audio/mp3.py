@@ -18,6 +18,11 @@ _HAS_FRAMES = 1
 _HAS_BYTES = 2
 
 
+def os_name(path: Path) -> str | bytes:
+    """Return the name of a file as soundfile takes any: as bytes, for it encodes text strictly."""
+    return os.fspath(path) if os.name == "nt" else os.fsencode(path)
+
+
 def quiet_source(path: Path) -> str | bytes | mmap.mmap:
     """Return what libsndfile is to open: a file name, or bytes with the right Xing length."""
     with open(path, "rb") as handle:
@@ -26,8 +31,7 @@ def quiet_source(path: Path) -> str | bytes | mmap.mmap:
         found = _stated_length(handle.read(SEARCH_BYTES))
         true = os.fstat(handle.fileno()).st_size - first_frame
         if found is None or abs(found[1] - true) * 200 < true:  # it complains from 1 % on
-            # bytes: a name need not be valid UTF-8, and soundfile encodes strictly
-            return os.fspath(path) if os.name == "nt" else os.fsencode(path)
+            return os_name(path)
         memory = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_COPY)
         at = first_frame + found[0]
         memory[at : at + 4] = (true & 0xFFFFFFFF).to_bytes(4, "big")

@@ -1,9 +1,12 @@
-"""Resampling with kept kernels, and windows of a recording at the wanted rate."""
+"""Resampling with kept kernels, and windows of a recording at the wanted rate.
+
+The kernels are torchaudio's. The native library sums only the taps that are not zero, in one order
+for every output, so that a window has the very samples of the whole; without it torchaudio does.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from fractions import Fraction
 from functools import lru_cache
 
@@ -12,11 +15,14 @@ import numpy.typing as npt
 import torch
 import torchaudio
 
+from chirpid import native
+from chirpid.native.resample import VERSION, Polyphase, polyphase
+
 FILTER_WIDTH = 16  # zero crossings on each side: stopband below -60 dB
 ROLLOFF = 0.95
 MAX_KERNEL = 5_000_000
 
-ReadFrames = Callable[[int, int], npt.NDArray[np.float32]]
+Float32 = npt.NDArray[np.float32]
 
 
 @lru_cache(maxsize=64)
@@ -42,6 +48,20 @@ def resampler(from_hz: int, to_hz: int) -> torchaudio.transforms.Resample:
     )
 
 
+def implementation() -> str:
+    """Return what resamples: "torch" or "native-1"; the number is that of the last bits."""
+    return "torch" if native.handle() is None else VERSION
+
+
+@lru_cache(maxsize=64)
+def _polyphase(from_hz: int, to_hz: int) -> Polyphase | None:
+    source, target = ratio(from_hz, to_hz)
+    if native.handle() is None or source == target:
+        return None
+    made = resampler(from_hz, to_hz)
+    return polyphase(made.kernel[:, 0].numpy(), source=source, width=made.width)
+
+
 def context_frames(from_hz: int, to_hz: int) -> int:
     """Return how many source frames beside a window its edges depend on.
 
@@ -65,14 +85,23 @@ def source_span(start_frame: int, num_samples: int, *, from_hz: int, to_hz: int)
     return start_frame - context, length + 2 * context
 
 
-def to_rate(
-    frames: npt.NDArray[np.float32], num_samples: int, *, from_hz: int, to_hz: int
-) -> torch.Tensor:
+def to_rate(frames: Float32, num_samples: int, *, from_hz: int, to_hz: int) -> torch.Tensor:
     """Return float32 [num_samples] at `to_hz` from the frames of `source_span`."""
+    out = np.empty(num_samples, dtype=np.float32)
+    to_rate_into(frames, out, from_hz=from_hz, to_hz=to_hz)
+    return torch.from_numpy(out)
+
+
+def to_rate_into(frames: Float32, out: Float32, *, from_hz: int, to_hz: int) -> None:
+    """Fill `out` with samples at `to_hz` from the frames of `source_span`, both contiguous."""
     source, target = ratio(from_hz, to_hz)
-    wave = torch.from_numpy(frames)
     if source == target:
-        return wave[:num_samples]
+        out[:] = frames[: len(out)]
+        return
     skip = context_frames(from_hz, to_hz) // source * target
-    out: torch.Tensor = resampler(from_hz, to_hz)(wave[None])[0]
-    return out[skip : skip + num_samples]
+    native_resampler = _polyphase(from_hz, to_hz)
+    if native_resampler is not None:
+        native_resampler.into(frames, skip, out)
+    else:
+        wave = resampler(from_hz, to_hz)(torch.from_numpy(frames)[None])[0]
+        out[:] = wave[skip : skip + len(out)].numpy()
