@@ -51,7 +51,7 @@ class ShuffleQuality:
 def made_set(
     *, num_segments: int = 20_000, num_classes: int = 20, sorted_by_class: bool, seed: int = 0
 ) -> MadeSet:
-    """Return a set of recordings of 1 to 19 segments; class c is 1 / (c + 1) times as frequent as 0.
+    """Return a set of recordings of 1 to 19 segments; class c as 1 / (c + 1).
 
     Args:
         sorted_by_class: as in folders named by species; else recordings lie in random order.

@@ -85,7 +85,7 @@ def _sheet(prepared: Prepared, loader: Loader, path: Path) -> None:
     config, task = prepared.config, prepared.task
     rule = build.train_rule(config)
     train = prepared.folds.train_ids(config.cv.folds[0] if config.cv.folds else 0)
-    ids = rule.train_batches(train, task.key_N, 0)[0][:SHEET_SEGMENTS]
+    ids = rule.train_epoch(train, task.key_N, 0).batches[0][:SHEET_SEGMENTS]
     device = torch.device("cpu")
     model = build.model_maker(config, task.classes)()
     prepare = Preparer(model, task, rule.augment, device, rule.seed)

@@ -82,7 +82,7 @@ class FoldTrainer:
     @property
     def num_batches(self) -> int:
         """Batches of one training epoch; the same for all."""
-        return len(self.rule.train_batches(self.part.train_ids, self.task.key_N, 0))
+        return len(self.rule.train_epoch(self.part.train_ids, self.task.key_N, 0).batches)
 
     def fit(self) -> FoldOutcome:
         """Train from where the checkpoint left off, or from the start, and validate.
@@ -113,7 +113,8 @@ class FoldTrainer:
         return self.rule.selection != "last" and self.best.exhausted
 
     def _train_epoch(self) -> None:
-        batches = self.rule.train_batches(self.part.train_ids, self.task.key_N, self.epoch)
+        plan = self.rule.train_epoch(self.part.train_ids, self.task.key_N, self.epoch)
+        batches = plan.batches
         self.observer.epoch_starts(self.part.fold, self.epoch, len(batches))
         self.model.train()
         monitor = EpochMonitor()
@@ -123,7 +124,7 @@ class FoldTrainer:
             rate = learning_rate(
                 self.step, peak=self.rule.lr, warmup_steps=warmup, total_steps=total
             )
-            loss = self._train_step(batch, rate, monitor)
+            loss = self._train_step(batch, plan.repeat_of(self.batch), rate, monitor)
             self.batch, self.step = self.batch + 1, self.step + 1
             self.observer.batch_done(self.part.fold, self.batch, loss, monitor)
             # After the last batch validation stops: by then the epoch's loader figures are kept.
@@ -134,12 +135,14 @@ class FoldTrainer:
             self.loader_figures.append(figures)
             self.timeline = monitor.timeline
 
-    def _train_step(self, batch: Batch, rate: float, monitor: EpochMonitor) -> float:
+    def _train_step(
+        self, batch: Batch, repeat_B: IntArray | None, rate: float, monitor: EpochMonitor
+    ) -> float:
         """Update the weights once; return the mean loss so far."""
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         inputs, target = self.prepare.to_device(batch, monitor)
-        spec, target = self.prepare.augmented(batch, inputs, target, self.epoch)
+        spec, target = self.prepare.augmented(batch, inputs, target, self.epoch, repeat_B)
         with self.precision.autocast():
             logits = self.model.logits(spec)
         loss = soft_cross_entropy(logits.float(), target, self.weight_C, self.rule.label_smoothing)

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 import torch
 
 from chirpid.audio.augment import AugmentRule
-from chirpid.data.order import batches_of, epoch_order
+from chirpid.data.mix import Mix, mixed_epoch
+from chirpid.data.order import OrderRule, batches_of
 from chirpid.seeds import U64
 from chirpid.types import FloatArray, IntArray, Order
 
@@ -25,6 +26,19 @@ class Task:
     """float32 [N, C], rows sum to 1."""
     name: Callable[[int], str]
     """What a segment is called in messages."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainEpoch:
+    """What is trained on in an epoch, in order."""
+
+    batches: list[IntArray]
+    repeats: list[IntArray] | None = None
+    """For each segment of each batch, which of its draws in this epoch it is; None: each once."""
+
+    def repeat_of(self, batch: int) -> IntArray | None:
+        """Return `repeats` of one batch."""
+        return None if self.repeats is None else self.repeats[batch]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,22 +67,22 @@ class TrainRule:
     checkpoint_s: float = 300.0
     augment: AugmentRule = field(default_factory=AugmentRule)
     seed: int = 0
+    mix: Mix | None = None
+    """Draws from several sets by weight; None takes every training segment once."""
 
-    def train_batches(self, ids: IntArray, key_N: U64, epoch: int) -> list[IntArray]:
+    def train_epoch(self, ids: IntArray, key_N: U64, epoch: int) -> TrainEpoch:
         """Return the batches of a training epoch: a pure function of its arguments."""
-        ids = epoch_order(
-            ids,
-            key_N,
-            order=self.order,
-            seed=self.seed,
-            epoch=epoch,
-            block_segments=self.block_segments,
-            window_segments=self.window_segments,
-        )
-        batches = batches_of(ids, self.batch_size, drop_last=self.drop_last)
+        order = OrderRule(self.order, self.seed, self.block_segments, self.window_segments)
+        if self.mix is None:
+            return TrainEpoch(self._cut(order.epoch(ids, key_N, epoch)))
+        mixed = mixed_epoch(ids, key_N, self.mix, order, epoch=epoch)
+        return TrainEpoch(self._cut(mixed.ids), self._cut(mixed.repeats))
+
+    def _cut(self, values: IntArray) -> list[IntArray]:
+        batches = batches_of(values, self.batch_size, drop_last=self.drop_last)
         # A batch of one has no variance: batch normalisation cannot train on it.
         if len(batches) > 1 and len(batches[-1]) == 1:
-            batches[-2:] = [ids[-(len(batches[-2]) + 1) :]]
+            batches[-2:] = [values[-(len(batches[-2]) + 1) :]]
         return batches[: self.max_batches]
 
     def eval_batches(self, ids: IntArray) -> list[IntArray]:

@@ -16,10 +16,11 @@ from chirpid.audio.augment import (
     mask_spectrogram,
     mixup,
 )
+from chirpid.data.mix import draw_keys
 from chirpid.engine.model import BirdModel
 from chirpid.engine.rule import Task
 from chirpid.loading.monitor import EpochMonitor
-from chirpid.types import Batch
+from chirpid.types import Batch, IntArray
 
 
 class Preparer:
@@ -50,11 +51,22 @@ class Preparer:
 
     @torch.no_grad()
     def augmented(
-        self, batch: Batch, inputs: Tensor, target: Tensor, epoch: int
+        self,
+        batch: Batch,
+        inputs: Tensor,
+        target: Tensor,
+        epoch: int,
+        repeat_B: IntArray | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Return normalised and augmented spectrograms [B, M, F] with their targets [B, C]."""
+        """Return normalised and augmented spectrograms [B, M, F] with their targets [B, C].
+
+        Args:
+            repeat_B: how often the epoch has come to each segment before; None: not yet.
+        """
         rule, frontend = self.augment, self.model.frontend
-        draws = Draws(self.seed, epoch, self.task.key_N[batch.ids])
+        key_B = self.task.key_N[batch.ids]
+        key_B = key_B if repeat_B is None else draw_keys(key_B, repeat_B)
+        draws = Draws(self.seed, epoch, key_B)
         if inputs.dim() == 2:
             inputs = augment_wave(inputs, draws, rule, rate_hz=frontend.sample_rate_hz)
             spec = frontend(inputs)

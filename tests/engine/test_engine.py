@@ -192,7 +192,7 @@ def test_a_loss_that_is_not_a_number_stops_and_names_the_segments(
     with pytest.raises(TrainingError, match=r"loss is nan in fold 0, epoch 0, batch 3") as error:
         engine.run()
     train = engine.bench.folds.train_ids(0)
-    batch = RULE.train_batches(train, segments.key_N, 0)[3]
+    batch = RULE.train_epoch(train, segments.key_N, 0).batches[3]
     for index in batch.tolist():
         assert segments.name(index) in str(error.value)
 
@@ -241,6 +241,6 @@ def test_early_stopping_reports_the_epoch_it_chose(
 
 def test_a_lone_last_segment_joins_the_batch_before() -> None:
     keys = np.arange(9, dtype=np.uint64)
-    batches = RULE.train_batches(np.arange(9), keys, 0)
+    batches = RULE.train_epoch(np.arange(9), keys, 0).batches
     assert [len(b) for b in batches] == [4, 5]
     assert sorted(np.concatenate(batches).tolist()) == list(range(9))
