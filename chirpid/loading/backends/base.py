@@ -46,6 +46,7 @@ class Ring:
         # From page-locked memory the device copies on its own, steps after it was told to.
         self._make_fence: Callable[[], Fence] | None = _fence_here if pin_memory else None
         self._fences: dict[int, Fence] = {}
+        self._parts: dict[tuple[int, int], tuple[Tensor, ...]] = {}
 
     def reserve(self, batch_size: int) -> None:
         """Make sure that every slot holds `batch_size` rows and that none is being read."""
@@ -55,6 +56,7 @@ class Ring:
         if batch_size <= self._batch_size:
             return
         self._batch_size = batch_size
+        self._parts.clear()
         # A caller in inference mode would make slots that nobody may write to outside of it.
         with torch.inference_mode(False):
             self._slots = [
@@ -68,6 +70,13 @@ class Ring:
         if fence is not None:
             fence.synchronize()
         return self._slots[turn % self._num_slots]
+
+    def parts(self, turn: int, size: int) -> tuple[Tensor, ...]:
+        """Return the buffer of `turn` in parts of `size` rows; kept, as cutting takes its time."""
+        key = (turn % self._num_slots, size)
+        if key not in self._parts:
+            self._parts[key] = self._slots[key[0]].split(size)  # type: ignore[no-untyped-call]
+        return self._parts[key]
 
     def was_used(self, turn: int) -> None:
         """Note that the caller has queued its copies out of the buffer of batch `turn`."""

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 
-from chirpid.data.datasets import SegmentDataset, as_ids
+import numpy as np
+from torch import Tensor
+
+from chirpid.data.datasets import SegmentDataset, TensorDataset, as_ids
 from chirpid.loading.backends.base import Ring, largest
 from chirpid.types import Batch, IntArray
+
+TOGETHER_BYTES = 2**21
+"""Small batches are made several at a time, up to this size in all: for one of 100 kB, calling
+would take as long as copying. What is larger leaves the cache before it is used."""
+MOST_TOGETHER = 64
 
 
 class InlineBackend:
@@ -17,10 +26,50 @@ class InlineBackend:
         self._ring = Ring(dataset, num_slots=3 if pin_memory else 2, pin_memory=pin_memory)
 
     def run(self, batches: Sequence[IntArray]) -> Iterator[Batch]:
-        self._ring.reserve(largest(batches))
+        size = largest(batches)
+        together = self._num_together(size)
+        if together > 1:
+            return self._run_together(batches, size, together)
+        return self._run_singly(batches, size)
+
+    def _num_together(self, size: int) -> int:
+        """Return how many batches are made in one call."""
+        if not isinstance(self.dataset, TensorDataset):
+            return 1  # nothing is read or decoded before it is asked for
+        batch_bytes = max(1, size * self.dataset.spec.batch_row_bytes)
+        return min(MOST_TOGETHER, TOGETHER_BYTES // batch_bytes)
+
+    def _run_singly(self, batches: Sequence[IntArray], size: int) -> Iterator[Batch]:
+        self._ring.reserve(size)
         for turn, ids in enumerate(map(as_ids, batches)):
             inputs, stages = self.dataset.fetch(ids, self._ring.slot(turn))
-            yield Batch(ids=ids, inputs=inputs, stages=stages)
+            yield Batch(ids, inputs, stages)
+            self._ring.was_used(turn)
+
+    def _run_together(
+        self, batches: Sequence[IntArray], size: int, together: int
+    ) -> Iterator[Batch]:
+        """Yield batches that share a buffer, which is in turn with another as single ones are."""
+        self._ring.reserve(size * together)
+        upcoming = map(as_ids, batches)
+        for turn in itertools.count():
+            group = list(itertools.islice(upcoming, together))
+            if not group:
+                return
+            whole = self._ring.slot(turn)
+            try:
+                stages = self.dataset.fetch(np.concatenate(group), whole)[1]
+            except IndexError:
+                yield from self._run_singly(group, size)  # up to the batch that is to blame
+                return
+            parts: Sequence[Tensor] = self._ring.parts(turn, size)
+            sizes = [len(ids) for ids in group]
+            num_rows = sum(sizes)
+            if num_rows < size * len(group):
+                parts = whole[:num_rows].split(sizes)  # type: ignore[no-untyped-call]
+            seconds = stages["gather"] / max(1, num_rows)
+            for ids, num, part in zip(group, sizes, parts, strict=False):
+                yield Batch(ids, part, {"gather": seconds * num, "num_cache_hits": num})
             self._ring.was_used(turn)
 
     def close(self) -> None:
