@@ -191,9 +191,9 @@ def store_options(config: RootConfig, machine: Machine, plan: LoaderPlan) -> Sto
         cache_bytes=int(config.mode.cache_gib * GIB),
         ram_bytes=ram_budget(config, machine),
         num_threads=machine.num_cores,
-        shard_segments=config.mode.shard_segments,
-        window_segments=config.mode.window_segments,
         share=processes and plan.start_method.value is not StartMethod.fork,
+        free_bytes=machine.free_bytes,
+        **picked(StoreOptions, config.mode),
     )
 
 

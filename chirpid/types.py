@@ -53,6 +53,14 @@ class StoreDtype(StrEnum):
     float32 = "float32"
 
 
+class ReadWay(StrEnum):
+    """How rows of a cache are read."""
+
+    auto = "auto"
+    map = "map"
+    direct = "direct"
+
+
 class Backend(StrEnum):
     """Who fetches batches."""
 

@@ -131,6 +131,7 @@ def unused_settings(config: RootConfig, sources: Mapping[str, str]) -> Iterator[
 
 UNUSED: tuple[tuple[str, Callable[[RootConfig], bool], str], ...] = (
     ("mode.cache_gib", lambda c: c.mode.name not in (Mode.cached, Mode.streaming), "mode={c.mode.name.value} writes no cache"),
+    ("mode.read", lambda c: c.mode.name is not Mode.cached, "mode={c.mode.name.value} has one way to read"),
     ("engine.patience", lambda c: c.engine.selection is Selection.last, "engine.selection=last never stops early"),
     ("engine.monitor", lambda c: c.engine.selection is Selection.last, "engine.selection=last watches no metric"),
     ("engine.inner_fraction", lambda c: c.engine.selection is not Selection.inner, "only engine.selection=inner splits the training part"),

@@ -9,11 +9,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from chirpid.data.datasets import (
-    CachedDataset,
     LazyDataset,
     SegmentDataset,
     StreamingDataset,
     load_eager,
+    open_cached,
 )
 from chirpid.data.rows import RowMaker
 from chirpid.data.stores import build_store
@@ -22,7 +22,7 @@ from chirpid.storage.caches import cache_folder, check_size, reserve
 from chirpid.storage.layout import RowLayout
 from chirpid.storage.parallel import Progress
 from chirpid.storage.rowstore import is_complete
-from chirpid.types import Keep, Mode, size_text
+from chirpid.types import Keep, Mode, ReadWay, size_text
 
 CHUNK_ROWS = 64
 ROW_VERSION = 2
@@ -43,6 +43,10 @@ class StoreOptions:
     window_segments: int
     share: bool = False
     """Worker processes that are not forked will use an eager dataset."""
+    read: ReadWay = ReadWay.auto
+    """How rows of mode=cached are read."""
+    free_bytes: int | None = None
+    """RAM that pages of a cache can take; None for enough."""
 
 
 def content_key(maker: RowMaker, frontend_settings: dict[str, object]) -> str:
@@ -125,7 +129,14 @@ def open_dataset(
             say=say,
         )
         if mode is Mode.cached:
-            return CachedDataset(maker.spec, folder, layout)
+            return open_cached(
+                maker.spec,
+                folder,
+                layout,
+                read=options.read,
+                free_bytes=options.free_bytes,
+                say=say,
+            )
         return StreamingDataset(maker.spec, folder, layout, _kept_shards(layout, options))
     finally:
         use.close()

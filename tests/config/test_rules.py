@@ -101,6 +101,7 @@ def test_what_is_just_inside_the_rules_is_taken(overrides: list[str]) -> None:
 
 UNUSED_ASKED = [
     (["mode=lazy", "mode.cache_gib=3"], "mode.cache_gib"),
+    (["mode=eager", "mode.read=direct"], "mode.read"),
     (["engine.patience=3"], "engine.patience"),
     (["engine.monitor=segment/accuracy"], "engine.monitor"),
     (["engine.selection=fold", "engine.inner_fraction=0.2"], "engine.inner_fraction"),

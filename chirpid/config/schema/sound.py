@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from chirpid.config.schema.checks import require
 from chirpid.errors import ConfigError
-from chirpid.types import Keep, Mode, StoreDtype
+from chirpid.types import Keep, Mode, ReadWay, StoreDtype
 
 
 class FrontEndKind(StrEnum):
@@ -75,6 +75,8 @@ class ModeConfig:
     """None: float16 for spectrograms, int16 for waveforms. uint8 halves log-mel once more."""
     cache_gib: float = 50.0
     """Disk budget of all caches together; the least recently used are removed first."""
+    read: ReadWay = ReadWay.auto
+    """How mode=cached reads: map, or direct (past the page cache) for sets larger than RAM."""
     shard_segments: int = 512
     """Segments per shard of mode=streaming, and per block of order=windowed."""
     window_segments: int = 16384

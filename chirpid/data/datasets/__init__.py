@@ -1,7 +1,7 @@
 """The four modes of keeping segments."""
 
 from chirpid.data.datasets.base import BatchDataset, SegmentDataset, as_ids
-from chirpid.data.datasets.cached import CachedDataset
+from chirpid.data.datasets.cached import CachedDataset, DirectDataset, open_cached
 from chirpid.data.datasets.eager import check_shared_memory, load_eager
 from chirpid.data.datasets.lazy import LazyDataset
 from chirpid.data.datasets.streaming import StreamingDataset
@@ -10,6 +10,7 @@ from chirpid.data.datasets.tensor import TensorDataset
 __all__ = [
     "BatchDataset",
     "CachedDataset",
+    "DirectDataset",
     "LazyDataset",
     "SegmentDataset",
     "StreamingDataset",
@@ -17,4 +18,5 @@ __all__ = [
     "as_ids",
     "check_shared_memory",
     "load_eager",
+    "open_cached",
 ]

@@ -1,34 +1,162 @@
-"""Segments on a memory map of a store on the disk."""
+"""Segments in a store on the disk: on a memory map of it, or read past the page cache."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
+from chirpid.data.datasets.base import BatchDataset, as_ids
 from chirpid.data.datasets.tensor import TensorDataset
-from chirpid.data.kept import RowSpec
+from chirpid.data.gather import Gather
+from chirpid.data.kept import RowSpec, Stages
+from chirpid.native.gather import check_within
 from chirpid.storage.caches import hold
+from chirpid.storage.direct import DirectRows, NoDirectError
+from chirpid.storage.layout import RowLayout
 from chirpid.storage.locks import FileLock
-from chirpid.storage.rowstore import RowLayout, open_rows
-from chirpid.types import Mode
+from chirpid.storage.pages import ReadAhead, can_read_ahead, share_in_ram
+from chirpid.storage.rowstore import is_complete, open_rows
+from chirpid.types import IntArray, Mode, ReadWay, size_text
+
+IN_RAM = 0.95
+"""Share of a store in the page cache from which on it counts as being there."""
+
+
+def open_cached(
+    spec: RowSpec,
+    folder: Path,
+    layout: RowLayout,
+    *,
+    read: ReadWay = ReadWay.auto,
+    free_bytes: int | None = None,
+    say: Callable[[str], None] | None = None,
+) -> CachedDataset | DirectDataset:
+    """Return the rows of a whole store.
+
+    Args:
+        free_bytes: RAM that pages of the store can take; None for enough.
+        say: told of a store that does not fit, and of a way of reading that cannot be had.
+    Raises:
+        StorageError: the store is not whole or cannot be read.
+    """
+    fits = free_bytes is None or layout.num_bytes <= free_bytes
+    mapped = CachedDataset(spec, folder, layout, fits=fits)
+    if read is ReadWay.map or (read is ReadWay.auto and (fits or not mapped.reads_ahead)):
+        return mapped
+    try:
+        direct = DirectDataset(spec, folder, layout)
+    except NoDirectError as error:
+        if say:
+            say(f"read direct -> map: {error}")
+        return mapped
+    mapped.close()
+    if say and read is ReadWay.auto:
+        say(f"reading past the page cache: the rows take {size_text(layout.num_bytes)}, "
+            f"RAM has {size_text(free_bytes or 0)} free")  # fmt: skip
+    return direct
 
 
 class CachedDataset(TensorDataset):
-    """Rows on a memory map of a whole store, kept from eviction while open."""
+    """Rows on a memory map of a whole store, kept from eviction while open.
 
-    def __init__(self, spec: RowSpec, folder: Path, layout: RowLayout) -> None:
+    Args:
+        fits: the pages that are read stay in RAM.
+    """
+
+    def __init__(
+        self, spec: RowSpec, folder: Path, layout: RowLayout, *, fits: bool = True
+    ) -> None:
         super().__init__(spec, open_rows(folder, layout), Mode.cached)
-        self.folder, self.layout = folder, layout
+        self.folder, self.layout, self.fits = folder, layout, fits
         self._use: FileLock | None = hold(folder)
+        self._ahead: ReadAhead | None = None
+        if can_read_ahead() and share_in_ram(self.rows) < IN_RAM:
+            self._ahead = ReadAhead(folder / "rows.bin", layout, once=fits)
+
+    @property
+    def reads_ahead(self) -> bool:
+        """Whether rows may have to come from the disk."""
+        return self._ahead is not None
+
+    def fetch(self, ids: IntArray, out: Tensor | None = None) -> tuple[Tensor, Stages]:
+        ahead = self._ahead
+        if ahead is not None:
+            self.ask(ids)
+            if ahead.is_done:
+                self._ahead = None
+        return super().fetch(ids, out)
+
+    def ask(self, ids: IntArray) -> None:
+        """Have rows read into RAM while others are used; they are fetched later."""
+        ahead, ids = self._ahead, as_ids(ids)
+        if ahead is not None and len(ids):
+            check_within(ids, self.num_segments, "id", "segments")
+            ahead.ask(ids)
 
     def close(self) -> None:
         self.rows = self.rows.new_empty((0, *self.spec.shape))
+        self._gather = self._ahead = None  # the former holds the map, too
         if self._use:
             self._use.close()
             self._use = None
 
     def __getstate__(self) -> dict[str, Any]:
         # Another process maps the file itself: a pickled map would be a copy of all of it.
+        return {
+            "spec": self.spec,
+            "folder": self.folder,
+            "layout": self.layout,
+            "fits": self.fits,
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state)  # type: ignore[misc]
+
+
+class DirectDataset(BatchDataset):
+    """Rows of a whole store, read past the page cache; memory is a few buffers whatever its size.
+
+    Raises:
+        NoDirectError: the file system does not read past its cache.
+        StorageError: the store is not whole or cannot be read.
+    """
+
+    mode = Mode.cached
+
+    def __init__(self, spec: RowSpec, folder: Path, layout: RowLayout) -> None:
+        super().__init__(spec, layout.num_rows)
+        self.folder, self.layout = folder, layout
+        self._use: FileLock | None = hold(folder)
+        try:
+            if not is_complete(folder, layout):
+                open_rows(folder, layout)  # tells it
+            self._rows = DirectRows(folder / "rows.bin", layout)
+        except BaseException:
+            self._use.close()
+            raise
+
+    def fetch(self, ids: IntArray, out: Tensor | None = None) -> tuple[Tensor, Stages]:
+        begin = time.perf_counter()
+        ids, batch = self._batch(ids, out)
+
+        def widen(rows: Tensor, wanted: IntArray, places: IntArray) -> None:
+            Gather(self.spec, rows).into(wanted, batch, places=places, num_threads=1)
+
+        self._rows.read(ids, widen)
+        return batch, {"read": time.perf_counter() - begin, "num_cache_hits": len(ids)}
+
+    def close(self) -> None:
+        self._rows.close()
+        if self._use:
+            self._use.close()
+            self._use = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Threads and files are of one process.
         return {"spec": self.spec, "folder": self.folder, "layout": self.layout}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
