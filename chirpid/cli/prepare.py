@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.progress import Task as Bar
 from rich.table import Table
-from rich.text import Text
 
 from chirpid import build
+from chirpid.cli.progress import progress_bar
 from chirpid.config.resolve import Resolved, plain_leaves
 from chirpid.config.schema import RootConfig, Selection
 from chirpid.data.check import Checked
@@ -216,7 +205,7 @@ def prepare_loader(prepared: Prepared, console: Console) -> Loader:
         "dtype": prepared.maker.spec.dtype.value,
         "frontend": frontend,
     }
-    with progress_bar(console, f"preparing mode={config.mode.name.value}") as told:
+    with progress_bar(console, f"segments of mode={config.mode.name.value}") as told:
         dataset = open_dataset(
             config.mode.name,
             prepared.maker,
@@ -233,32 +222,3 @@ def prepare_loader(prepared: Prepared, console: Console) -> Loader:
         timeout_s=config.loader.timeout_s,
         say=console.print,
     )
-
-
-@contextlib.contextmanager
-def progress_bar(console: Console, title: str) -> Iterator[Callable[[int, int], None]]:
-    """Give a function that shows (done, total) as a bar, where the console can."""
-    bar = Progress(
-        TextColumn(title),
-        BarColumn(bar_width=28),
-        MofNCompleteColumn(),
-        _Rate(),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
-    with bar:
-        task = bar.add_task("", total=None)
-
-        def told(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total)
-
-        yield told
-
-
-class _Rate(ProgressColumn):
-    """Items per second, once it is known."""
-
-    def render(self, task: Bar) -> Text:
-        return Text(f"{task.speed:.0f}/s" if task.speed else "")

@@ -4,47 +4,17 @@ from __future__ import annotations
 
 import math
 import threading
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 import torch
 from torch import Tensor
 
 from chirpid.data.kept import FLOAT16_MAX, INT16_SCALE, RowSpec
+from chirpid.storage.facts import RoundingError
 from chirpid.types import StoreDtype
 
 MEASURE_EVERY = 8
 """One row of so many is measured: widening all of them would be seen in the time to build."""
-
-
-@dataclass(frozen=True, slots=True)
-class RoundingError:
-    """How far rows as kept are from the float32 values that they were made of."""
-
-    dtype: str
-    unit: str
-    """What `worst` and `rms` are in: "dB", or "of full scale" for waveforms; empty for PCEN."""
-    num_rows: int
-    """Rows that were measured."""
-    worst: float
-    """The largest difference of a value."""
-    rms: float
-    """Root of the mean square of the differences."""
-    clipped: float
-    """Share of the values that lay beyond what the number type can hold."""
-
-    def text(self) -> str:
-        """Return the figures for people: "0.206 dB at most, 0.119 dB rms, nothing clipped"."""
-        unit = f" {self.unit}" if self.unit else ""
-        clipped = f"{self.clipped:.2g} of the values clipped" if self.clipped else "nothing clipped"
-        return f"{self.worst:.2g}{unit} at most, {self.rms:.2g}{unit} rms, {clipped}"
-
-
-def rounding_error(about: object) -> RoundingError | None:
-    """Return the error that the facts of a cache hold, or None if they hold none."""
-    try:
-        return RoundingError(**about["error"])  # type: ignore[index]
-    except (KeyError, TypeError):
-        return None
 
 
 class Rounding:

@@ -7,10 +7,11 @@ import json
 import os
 import secrets
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from chirpid.errors import BudgetError
+from chirpid.errors import BudgetError, StorageError
 from chirpid.storage.atomic import storage_error, write_text
 from chirpid.storage.locks import FileLock, exclusive
 from chirpid.types import size_text
@@ -154,20 +155,43 @@ def remove(entry: CacheEntry) -> bool:
     return True
 
 
-def prune(root: Path, keep_bytes: int) -> tuple[list[CacheEntry], list[CacheEntry]]:
-    """Remove the least recently used caches until at most `keep_bytes` are left.
+def is_in_use(entry: CacheEntry) -> bool:
+    """Return whether a process uses or builds a cache; False where it cannot be told."""
+    for name in ("use.lock", "build.lock"):
+        if not (entry.path / name).exists():
+            continue  # to look must not make it
+        try:
+            lock = FileLock(entry.path / name)
+        except StorageError:  # somebody else's cache
+            return False
+        try:
+            if not lock.acquire(wait=False):
+                return True
+        finally:
+            lock.close()
+    return False
 
+
+def prune(
+    root: Path, may_go: Callable[[CacheEntry, int], bool], *, dry_run: bool = False
+) -> tuple[list[CacheEntry], list[CacheEntry]]:
+    """Remove caches, the least recently used first.
+
+    Args:
+        may_go: told of a cache and of the bytes that all together still take.
+        dry_run: remove nothing, and return what would go.
     Returns:
         What was removed, and what had to stay since it is in use.
     """
-    sweep(root)
+    if not dry_run:
+        sweep(root)
     removed, in_use = [], []
     entries = list_caches(root)
     left = sum(entry.num_bytes for entry in entries)
     for entry in entries:
-        if left <= keep_bytes and keep_bytes > 0:  # to keep nothing means empty ones, too
-            break
-        if remove(entry):
+        if not may_go(entry, left):
+            continue
+        if not is_in_use(entry) if dry_run else remove(entry):
             removed.append(entry)
             left -= entry.num_bytes
         else:

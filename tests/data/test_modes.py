@@ -15,10 +15,10 @@ import torch
 from chirpid.audio.frontend import FrontEnd
 from chirpid.data.datasets import check_shared_memory
 from chirpid.data.modes import content_key, store_key
-from chirpid.data.rounding import rounding_error
 from chirpid.data.rows import RowMaker
 from chirpid.errors import BudgetError, DataError, StorageError
 from chirpid.storage.caches import list_caches, remove
+from chirpid.storage.facts import rounding_error
 from chirpid.types import Keep, Mode, StoreDtype
 from tests.sounds import write_set
 from tests.storage.test_rowstore import flip_byte

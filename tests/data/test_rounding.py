@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from chirpid.data.kept import RowSpec
-from chirpid.data.rounding import MEASURE_EVERY, Rounding, rounding_error
+from chirpid.data.rounding import MEASURE_EVERY, Rounding
+from chirpid.storage.facts import rounding_error
 from chirpid.types import Keep, StoreDtype
 
 RANGES = {StoreDtype.uint8: (-100.0, 5.0)}
