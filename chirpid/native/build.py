@@ -60,7 +60,13 @@ def find_compiler() -> list[str]:
     raise BuildError(f"no C++ compiler found (CXX, {', '.join(COMPILERS)})")
 
 
-def build(target: Path, *, flags: tuple[str, ...] = (), link: tuple[str, ...] = LINK) -> None:
+def build(
+    target: Path,
+    *,
+    flags: tuple[str, ...] = (),
+    link: tuple[str, ...] = LINK,
+    more_sources: tuple[Path, ...] = (),
+) -> None:
     """Compile all sources and put the library at `target`, whole or not at all.
 
     Raises:
@@ -69,11 +75,13 @@ def build(target: Path, *, flags: tuple[str, ...] = (), link: tuple[str, ...] = 
     compiler = find_compiler()
     x86 = _run([*compiler, "-dumpmachine"]).startswith("x86_64")
     defines = [f'-DCHIRPID_SOURCES="{sources_hash()}"', *(["-DCHIRPID_HAS_X86_WIDTHS"] * x86)]
-    compile_one = [*compiler, *FLAGS, *flags, *defines]
+    compile_one = [*compiler, *FLAGS, *flags, *defines, f"-I{SOURCES}"]
     with tempfile.TemporaryDirectory(prefix=".build-", dir=target.parent) as folder:
         commands: dict[str, list[str]] = {}
-        for source in sorted(SOURCES.glob("*.cpp")):
-            for width, options in (X86_WIDTHS if x86 else {"baseline": ()}).items():
+        # Narrow ones first: of a library function that several objects hold, the linker keeps the
+        # first, which must not need more than this processor has.
+        for width, options in (X86_WIDTHS if x86 else {"baseline": ()}).items():
+            for source in (*sorted(SOURCES.glob("*.cpp")), *more_sources):
                 made = f"{folder}/{source.stem}.{width}.o"
                 if width == "baseline" or source.stem.endswith("_wide"):
                     commands[made] = [*compile_one, *options, f"-DCHIRPID_WIDTH={width}",
