@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import time
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from chirpid.loading.backends.inline import InlineBackend
 from chirpid.loading.backends.processes import ProcessesBackend
 from chirpid.loading.backends.threads import ThreadsBackend
 from chirpid.storage.direct import DirectRows, NoDirectError
+from chirpid.storage.pages import share_in_ram
 from chirpid.types import Keep, Mode, ReadWay, StartMethod, StoreDtype
 from tests.sounds import write_set
 from tests.storage.test_pages import drop
@@ -79,6 +81,26 @@ def test_cold_rows_are_the_same_rows_and_asked_for_only_while_cold(
     assert not cold.reads_ahead
     with pytest.raises(IndexError):
         cold.fetch(np.array([len(cold)]))
+    cold.close()
+
+
+def test_the_next_batch_of_a_cold_cache_is_read_while_one_is_used(
+    maker: RowMaker, tmp_path: Path
+) -> None:
+    made = maker_of(maker.segments, keep=Keep.waveform, dtype=StoreDtype.float32)
+    warm = cached(made, tmp_path, ReadWay.map)
+    warm.close()
+    drop(warm.folder / "rows.bin")
+    cold = cached(made, tmp_path, ReadWay.map)
+    if not cold.reads_ahead:
+        pytest.skip("this file system keeps its files in RAM")
+    passing = InlineBackend(cold).run([np.array([0]), np.array([20]), np.array([30])])
+    next(passing)
+    deadline = time.monotonic() + 20
+    while share_in_ram(cold.rows[20]) < 1 and time.monotonic() < deadline:
+        time.sleep(0.001)
+    assert share_in_ram(cold.rows[20]) == 1.0
+    passing.close()
     cold.close()
 
 

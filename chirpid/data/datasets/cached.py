@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from chirpid.data.datasets.base import BatchDataset, as_ids
+from chirpid.data.datasets.base import BatchDataset, SegmentDataset, as_ids
 from chirpid.data.datasets.tensor import TensorDataset
 from chirpid.data.gather import Gather
 from chirpid.data.kept import RowSpec, Stages
-from chirpid.native.gather import check_within
 from chirpid.storage.caches import hold
 from chirpid.storage.direct import DirectRows, NoDirectError
 from chirpid.storage.layout import RowLayout
@@ -93,8 +92,9 @@ class CachedDataset(TensorDataset):
     def ask(self, ids: IntArray) -> None:
         """Have rows read into RAM while others are used; they are fetched later."""
         ahead, ids = self._ahead, as_ids(ids)
-        if ahead is not None and len(ids):
-            check_within(ids, self.num_segments, "id", "segments")
+        if ahead is None or len(ids) == 0:
+            return
+        if 0 <= int(ids.min()) and int(ids.max()) < self.num_segments:  # else fetch tells it
             ahead.ask(ids)
 
     def close(self) -> None:
@@ -115,6 +115,24 @@ class CachedDataset(TensorDataset):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)  # type: ignore[misc]
+
+
+def ask_ahead(dataset: SegmentDataset, batches: Iterator[IntArray]) -> Iterator[IntArray]:
+    """Return the ids of batches; those of a cold cache are asked for one batch ahead."""
+    if isinstance(dataset, CachedDataset) and dataset.reads_ahead:
+        return _asking(dataset, batches)
+    return batches
+
+
+def _asking(dataset: CachedDataset, batches: Iterator[IntArray]) -> Iterator[IntArray]:
+    current = next(batches, None)
+    while current is not None:
+        following = next(batches, None)
+        dataset.ask(current)  # first: the disk takes requests in their order
+        if following is not None:
+            dataset.ask(following)
+        yield current
+        current = following
 
 
 class DirectDataset(BatchDataset):
