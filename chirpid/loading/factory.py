@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pickle import PicklingError
 
@@ -89,18 +88,16 @@ def _with_processes(
     problem = workers_can_start(plan.start_method.value)
     if problem is None:
         try:
-            with warnings.catch_warnings():
-                # What torch adds to an error of pickle; it is told below, in one line.
-                warnings.filterwarnings("ignore", "Got pickle error")
-                return Backend.processes, ProcessesBackend(
-                    dataset,
-                    num_workers=plan.num_workers.value,
-                    prefetch=plan.prefetch.value,
-                    pin_memory=pin,
-                    persistent=plan.persistent_workers.value,
-                    start_method=plan.start_method.value,
-                    timeout_s=timeout_s,
-                )
+            return Backend.processes, ProcessesBackend(
+                dataset,
+                num_workers=plan.num_workers.value,
+                prefetch=plan.prefetch.value,
+                pin_memory=pin,
+                persistent=plan.persistent_workers.value,
+                start_method=plan.start_method.value,
+                timeout_s=timeout_s,
+                say=say,
+            )
         except (OSError, PicklingError, AttributeError, TypeError, TrainingError) as error:
             # Of these, the middle three are what pickle raises for what it cannot send.
             problem = f"workers cannot start ({(str(error) or repr(error)).splitlines()[0]})"

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import threading
 import time
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,31 +16,16 @@ import torch
 from chirpid.data.datasets import TensorDataset
 from chirpid.data.kept import RowSpec
 from chirpid.data.order import batches_of
-from chirpid.errors import ChirpError, DataError, TrainingError
+from chirpid.errors import ChirpError, DataError
 from chirpid.loading.backends.base import Ring
 from chirpid.loading.backends.device import DeviceBackend
 from chirpid.loading.backends.inline import InlineBackend
-from chirpid.loading.backends.processes import ProcessesBackend, _explain, workers_can_start
+from chirpid.loading.backends.processes import ProcessesBackend, workers_can_start
 from chirpid.loading.backends.threads import ThreadsBackend
 from chirpid.types import Keep, Mode, StartMethod, StoreDtype
 
 NUM = 40
 BACKENDS = ("inline", "threads", "processes")
-
-
-@pytest.fixture(autouse=True)
-def _collect_what_the_dead_left() -> Iterator[None]:
-    """Collect garbage after each test and not within.
-
-    torch leaves its socket to a killed worker open until it is collected, and that warns; and the
-    signal of a death that falls into a callback of the collector is lost on the test.
-    """
-    gc.disable()
-    yield
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
-    gc.enable()
 
 
 class OddError(DataError):
@@ -80,10 +62,10 @@ class Rows:
 def backend_of(name: str, dataset: Rows, **more):
     if name == "inline":
         return InlineBackend(dataset)
+    settings = {"num_workers": 2, "prefetch": 2, **more}
     if name == "threads":
-        return ThreadsBackend(dataset, num_workers=2, prefetch=2)
-    settings = {"num_workers": 2, "prefetch": 2, "start_method": StartMethod.fork, **more}
-    return ProcessesBackend(dataset, **settings)
+        return ThreadsBackend(dataset, **settings)
+    return ProcessesBackend(dataset, start_method=StartMethod.fork, **settings)
 
 
 def first_values(backend, batches) -> list[list[float]]:
@@ -135,89 +117,33 @@ def test_the_device_backend_takes_odd_batches_too() -> None:
     backend.close()
 
 
-@pytest.mark.timeout(60)
-@pytest.mark.parametrize("persistent", [True, False])
-def test_a_worker_that_kills_itself_is_one_line_and_the_next_pass_works(persistent: bool) -> None:
-    backend = backend_of("processes", Rows(die_at=20), persistent=persistent)
-    batches = batches_of(np.arange(NUM), 4)
-    try:
-        for _ in range(2):
-            with pytest.raises(TrainingError, match="A loader worker died") as caught:
-                list(backend.run(batches))
-            assert "\n" not in caught.value.line()
-            assert first_values(backend, batches[:3]) == [list(b) for b in batches[:3]]
-    finally:
-        backend.close()
-
-
-@pytest.mark.timeout(60)
-def test_a_worker_killed_during_a_step_is_told_at_the_next_batch_and_not_before() -> None:
-    others = child_pids()  # such as multiprocessing's own helpers
-    backend = backend_of("processes", Rows())
-    batches = batches_of(np.arange(NUM), 1)
-    try:
-        passing = backend.run(batches)
-        next(passing)
-        workers = child_pids() - others
-        assert workers
-        for child in workers:
-            os.kill(child, signal.SIGKILL)
-        end = time.monotonic() + 0.5
-        while time.monotonic() < end:  # the step: a signal here must not raise
-            time.sleep(0.01)
-        with pytest.raises(TrainingError, match="A loader worker died"):
-            list(passing)
-    finally:
-        backend.close()
-
-
-@pytest.mark.timeout(60)
-def test_a_worker_that_hangs_is_one_line_after_the_timeout() -> None:
-    backend = backend_of("processes", Rows(seconds=2.0), timeout_s=0.3)
-    try:
-        with pytest.raises(TrainingError, match=r"within loader\.timeout_s"):
-            list(backend.run(batches_of(np.arange(4), 2)))
-    finally:
-        backend.close()
-
-
-@pytest.mark.parametrize(
-    ("text", "says"),
-    [
-        ("DataLoader worker (pid 7) is killed by signal: Bus error. It is possible", "/dev/shm"),
-        ("DataLoader worker (pid(s) 7, 8) exited unexpectedly", "pid.s. 7, 8.*lower"),
-        ("Too many open files. Communication with the", "ulimit -n"),
-    ],
-)
-def test_what_torch_says_of_its_workers_becomes_advice(text: str, says: str) -> None:
-    explained = _explain(RuntimeError(text))
-    assert isinstance(explained, TrainingError)
-    with pytest.raises(TrainingError, match=says):
-        raise explained
-    assert _explain(RuntimeError("mat1 and mat2 shapes cannot be multiplied")) is None
-
-
 @pytest.mark.parametrize("name", BACKENDS)
-def test_nothing_grows_over_two_hundred_epochs(name: str) -> None:
+def test_nothing_grows_over_two_thousand_epochs(name: str) -> None:
     backend = backend_of(name, Rows())
     batches = batches_of(np.arange(12), 4)
     me = psutil.Process()
 
-    def held() -> tuple[int, int, int]:
-        return threading.active_count(), me.num_fds(), len(child_pids())
+    def held() -> tuple[int, int, list[int], list[int]]:
+        children = [psutil.Process(pid) for pid in sorted(child_pids())]
+        fds = [me.num_fds(), *(child.num_fds() for child in children)]
+        return threading.active_count(), len(children), fds, [c.num_threads() for c in children]
+
+    def all_bytes() -> int:
+        return sum(psutil.Process(pid).memory_info().rss for pid in [me.pid, *child_pids()])
 
     try:
-        for _ in range(5):
+        for _ in range(100):
             list(backend.run(batches))
-        before = held()
-        for _ in range(200):
-            list(backend.run(batches))
-        after = held()
+        before, bytes_before = held(), all_bytes()
+        for number in range(2000):
+            passing = backend.run(batches)
+            next(passing)
+            if number % 3:  # every third pass is left after its first batch
+                list(passing)
+        assert held() == before
+        assert all_bytes() - bytes_before < 2**22
     finally:
         backend.close()
-    assert after[0] == before[0]
-    assert after[1] <= before[1] + 2, "descriptors of batches still in Python's hands at most"
-    assert after[2] == before[2]
 
 
 @pytest.mark.timeout(60)
@@ -231,15 +157,13 @@ def test_closing_in_the_middle_leaves_no_thread_and_no_process(name: str) -> Non
     passing.close()  # what leaving a loop by Ctrl-C does
     backend.close()
     backend.close()
-    end = time.monotonic() + 20  # torch's feeders of queues end on their own, a moment later
-    while time.monotonic() < end and not set(threading.enumerate()) <= threads:
-        time.sleep(0.01)
     assert set(threading.enumerate()) <= threads
     assert child_pids() <= children
 
 
-def test_a_pass_left_behind_does_not_write_into_the_next() -> None:
-    backend = ThreadsBackend(Rows(seconds=0.005), num_workers=3, prefetch=3)
+@pytest.mark.parametrize("name", ["threads", "processes"])
+def test_a_pass_left_behind_does_not_write_into_the_next(name: str) -> None:
+    backend = backend_of(name, Rows(seconds=0.005), num_workers=3, prefetch=3)
     batches = batches_of(np.arange(NUM), 2)
     left = []
     try:
@@ -304,7 +228,7 @@ class LateDevice:
                 self.copied.append(self.queued[len(self.copied)][0][:, 0].tolist())
 
 
-@pytest.mark.parametrize("name", ["inline", "threads"])
+@pytest.mark.parametrize("name", BACKENDS)
 def test_a_buffer_is_not_filled_before_the_device_has_copied_it(name: str) -> None:
     backend, device = backend_of(name, Rows()), LateDevice()
     backend._ring._make_fence = device.fence

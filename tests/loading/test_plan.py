@@ -139,6 +139,13 @@ def test_policies_choose_backends(mode: Mode, policy: Policy, backend: Backend) 
     assert made.backend.value is backend
 
 
+def test_a_cache_larger_than_ram_is_read_while_the_model_works() -> None:
+    large = replace(LIGHT, mode=Mode.cached, beyond_ram=True)
+    assert plan(traits=large).backend.value is Backend.threads
+    assert plan(traits=replace(large, beyond_ram=False)).backend.value is Backend.inline
+    assert plan(traits=large, policy=Policy.safe).backend.value is Backend.inline
+
+
 def test_aggressive_prefetches_twice_as_deep_and_safe_little() -> None:
     assert plan(wish=replace(THREADS, policy=Policy.aggressive)).prefetch.value == 8
     safe = plan(wish=replace(THREADS, policy=Policy.safe))

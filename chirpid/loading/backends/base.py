@@ -44,7 +44,7 @@ class Ring:
         self._slots: list[Tensor] = []
         self._batch_size = 0
         # From page-locked memory the device copies on its own, steps after it was told to.
-        self._make_fence: Callable[[], Fence] | None = _fence_here if pin_memory else None
+        self._make_fence: Callable[[], Fence] | None = make_fence if pin_memory else None
         self._fences: dict[int, Fence] = {}
         self._parts: dict[tuple[int, int], tuple[Tensor, ...]] = {}
 
@@ -66,7 +66,7 @@ class Ring:
 
     def slot(self, turn: int) -> Tensor:
         """Return the buffer of batch number `turn`, once the device has copied what was in it."""
-        fence = self._fences.pop(turn % self._num_slots, None)
+        fence = self._fences.get(turn % self._num_slots)
         if fence is not None:
             fence.synchronize()
         return self._slots[turn % self._num_slots]
@@ -84,7 +84,8 @@ class Ring:
             self._fences[turn % self._num_slots] = self._make_fence()
 
 
-def _fence_here() -> Fence:
+def make_fence() -> Fence:
+    """Return the point up to which the device has been given work."""
     event = torch.cuda.Event()  # type: ignore[no-untyped-call]
     event.record()
     return event

@@ -1,56 +1,61 @@
-"""A worker that dies is told where a batch is waited for, and not in the middle of a step.
-
-torch answers the system's word of a dead child by raising an error wherever the program happens to
-be. Here that answer is held back until the loader waits for its workers.
-"""
+"""What is said of a worker that died: how, and what to do."""
 
 from __future__ import annotations
 
-import contextlib
 import signal
-import threading
-from collections.abc import Callable, Iterator
-from types import FrameType
 
-_TORCH_MODULE = "torch.utils.data._utils.signal_handling"
-_Handler = Callable[[int, FrameType | None], object]
+from chirpid.errors import TrainingError
+from chirpid.types import IntArray
 
-
-class _Gate:
-    """The handler that stands before torch's own."""
-
-    def __init__(self) -> None:
-        self.behind: _Handler | None = None
-        self.num_waiting = 0
-
-    def __call__(self, number: int, frame: FrameType | None) -> None:
-        if self.num_waiting and self.behind is not None:
-            self.behind(number, frame)
-
-    def stand_before_torch(self) -> None:
-        """Take the place of torch's handler, which it sets once, with its first worker."""
-        handler = signal.getsignal(signal.SIGCHLD)
-        if callable(handler) and getattr(handler, "__module__", "") == _TORCH_MODULE:
-            self.behind = handler
-            signal.signal(signal.SIGCHLD, self)
+_MEMORY = (
+    "If memory ran out, lower loader.num_workers or loader.prefetch, or use loader.backend=threads."
+)
 
 
-_gate = _Gate()
-
-
-@contextlib.contextmanager
-def waiting_for_workers() -> Iterator[None]:
-    """Let the death of a worker raise a RuntimeError in this block, if it has not before.
-
-    Only the main thread hears of it at once; elsewhere the loader's timeout does.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    _gate.num_waiting += 1
+def how(exit_code: int | None) -> str:
+    """Return how a process ended: "killed by SIGKILL", "exit code 3"."""
+    if exit_code is None or exit_code >= 0:
+        return f"exit code {exit_code}"
     try:
-        _gate(signal.SIGCHLD, None)  # those that died since the last batch
-        yield
-    finally:
-        _gate.num_waiting -= 1
-        _gate.stand_before_torch()
+        return f"killed by {signal.Signals(-exit_code).name}"
+    except ValueError:
+        return f"killed by signal {-exit_code}"
+
+
+def advice(exit_code: int | None) -> str:
+    """Return what to do about it."""
+    if exit_code == -signal.SIGBUS:
+        return (
+            "Memory or a file it read from was gone: the disk or /dev/shm is full, or a cache was "
+            "cut short (chirpid cache verify)."
+        )
+    if exit_code == -signal.SIGSEGV:
+        return "Native code crashed: loader.num_workers=0 shows where."
+    if exit_code is not None and exit_code >= 0:
+        return "Something in it ended the process: loader.num_workers=0 shows what."
+    return _MEMORY
+
+
+def replaced(number: int, exit_code: int | None, *, had_work: bool) -> str:
+    """Return the line for a worker that another has taken the place of."""
+    anew = ", its work is done anew" if had_work else ""
+    return f"loader worker {number} died ({how(exit_code)}): started again{anew}. " + advice(
+        exit_code
+    )
+
+
+def twice(ids: IntArray, exit_code: int | None) -> TrainingError:
+    """Return the error for segments that two workers died of."""
+    some = ", ".join(map(str, ids[:8].tolist())) + (", ..." if len(ids) > 8 else "")
+    return TrainingError(
+        f"A loader worker died ({how(exit_code)}) twice while it made the batch of segments "
+        f"{some} ({len(ids)} in all). {advice(exit_code)}"
+    )
+
+
+def too_many(num_deaths: int, exit_code: int | None) -> TrainingError:
+    """Return the error for workers that die whatever they do."""
+    return TrainingError(
+        f"A loader worker died ({how(exit_code)}), the {num_deaths}th in this pass. "
+        f"{advice(exit_code)}"
+    )

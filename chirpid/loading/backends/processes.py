@@ -1,51 +1,37 @@
-"""Fetches with the worker processes of torch: for work that holds the GIL."""
+"""Fetches with worker processes: for work that holds Python's lock."""
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Iterator, Sequence
-from typing import Any
+import logging
+import multiprocessing
+import pickle
+import weakref
+from collections.abc import Callable, Iterator, Sequence
 
-import torch
-from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
+import numpy as np
 
-from chirpid.data.datasets import SegmentDataset, as_ids
-from chirpid.errors import ChirpError, TrainingError
-from chirpid.loading.backends.deaths import waiting_for_workers
+from chirpid.data.datasets import SegmentDataset
+from chirpid.errors import TrainingError
+from chirpid.loading.backends import deaths
+from chirpid.loading.backends.crew import Crew
+from chirpid.loading.backends.flow import Part, WorkerBackend
+from chirpid.loading.backends.shared import SharedRing
+from chirpid.loading.backends.worker import FAILED, MADE, READY, unpacked
 from chirpid.types import Batch, IntArray, StartMethod
 
-
-class _Batches(Sampler[IntArray]):
-    """The batches of the next pass. It lives in the caller, so that workers outlive passes."""
-
-    def __init__(self) -> None:
-        self.batches: Sequence[IntArray] = ()
-
-    def __iter__(self) -> Iterator[IntArray]:
-        return map(as_ids, self.batches)
-
-    def __len__(self) -> int:
-        return len(self.batches)
+Say = Callable[[str], None]
+DEATHS_PER_BATCH = 2
+"""Workers that may die of one batch before it is taken for the cause."""
+DEATHS_PER_PASS = 8
+"""Workers that are replaced in a pass, for each that there are."""
 
 
-class _ByBatch(Dataset[object]):
-    """Item i is the whole batch of ids i."""
+class ProcessesBackend(WorkerBackend):
+    """Workers that live as long as the backend, one BLAS thread each.
 
-    def __init__(self, dataset: SegmentDataset) -> None:
-        self.dataset = dataset
-
-    def __getitem__(self, ids: Any) -> object:
-        try:
-            inputs, stages = self.dataset.fetch(ids)
-        except ChirpError as error:
-            # As a value: raised in a worker it would arrive wrapped in a traceback of text.
-            return _portable(error)
-        info = get_worker_info()
-        return ids, inputs, stages, info.id if info else -1
-
-
-class ProcessesBackend:
-    """Workers that live as long as the backend; one BLAS thread each."""
+    They write float32 batches into slots in shared memory, where the caller reads them. A worker
+    that dies is replaced, and what it was making is made again.
+    """
 
     def __init__(
         self,
@@ -57,121 +43,144 @@ class ProcessesBackend:
         persistent: bool = True,
         start_method: StartMethod = StartMethod.forkserver,
         timeout_s: float = 120.0,
+        say: Say | None = None,
     ) -> None:
-        self._batches = _Batches()
-        self._loader: DataLoader[object] | None = DataLoader(
-            _ByBatch(dataset),
-            sampler=self._batches,
-            batch_size=None,
-            num_workers=num_workers,
-            prefetch_factor=prefetch,
-            pin_memory=pin_memory,
-            persistent_workers=persistent,
-            timeout=timeout_s,
-            multiprocessing_context=start_method.value,
-            collate_fn=_as_it_is,
-            worker_init_fn=_ignore_interrupt,
-            # Its own: the loader's seed must not be drawn from the stream that dropout uses.
-            generator=torch.Generator(),
+        num_slots = num_workers * prefetch + 2
+        super().__init__(dataset, num_workers=num_workers, num_slots=num_slots)
+        self._dataset: SegmentDataset | None = dataset
+        self._persistent, self._method, self._timeout_s = persistent, start_method, timeout_s
+        self._say = say or logging.getLogger(__name__).warning
+        self._ring = self._slots = SharedRing(
+            dataset.spec.shape, num_slots=num_slots, pin_memory=pin_memory, say=self._say
         )
+        self._crew: Crew | None = None
+        self._parts: dict[int | None, Part] = {}
+        """What is in work, by the number of its task."""
+        self._num_deaths = 0
         if persistent:
             # Now, so that a system without room for them is found where threads can still be had.
-            for _ in self.run([]):
-                raise AssertionError("no batch was asked for")
+            self._ready()
 
     def run(self, batches: Sequence[IntArray]) -> Iterator[Batch]:
-        assert self._loader is not None, "the backend is closed"
-        self._batches.batches = batches
-        items = self._items(self._loader)
-        for item in items:
-            if isinstance(item, ChirpError):
-                raise item
-            ids, inputs, stages, worker = item
-            yield Batch(ids=ids, inputs=inputs, stages=stages, worker=worker)
+        passing = super().run(batches)
+        return passing if self._persistent else self._and_end(passing)
 
-    def _items(self, loader: DataLoader[object]) -> Iterator[Any]:
-        iterator: Iterator[object] | None = None
-        while True:
+    def _and_end(self, passing: Iterator[Batch]) -> Iterator[Batch]:
+        try:
+            yield from passing
+        finally:
+            self._start_anew()
+
+    def _ready(self) -> Crew:
+        if self._crew is None:
+            assert self._dataset is not None, "the backend is closed"
+            crew = Crew(
+                self._dataset, self._ring.file, num_workers=self.num_workers,
+                num_slots=self.num_slots, method=self._method,
+            )  # fmt: skip
+            end = weakref.finalize(self, crew.end)
             try:
-                with waiting_for_workers():
-                    iterator = iter(loader) if iterator is None else iterator
-                    item = next(iterator)
-            except StopIteration:
-                return
-            except (RuntimeError, OSError, EOFError) as error:
-                explained = _explain(error)
-                if explained is None:
-                    raise
-                self._end_workers(iterator)
-                raise explained from error
-            yield item
+                crew.start_all()
+            except BaseException:
+                end()
+                raise
+            self._crew, self._end_crew = crew, end
+        return self._crew
 
-    def _end_workers(self, iterator: Any = None) -> None:
-        """End the workers of `iterator`, or those that outlive passes."""
-        if self._loader is None:
+    def _begin(self, batch_size: int) -> None:
+        crew = self._ready()
+        self._num_deaths = 0
+        region = self._ring.region
+        if region is None or batch_size > region.batch_size:
+            while self._parts:  # workers may still write where the slots are now
+                self._receive()
+        super()._begin(batch_size)
+        assert self._ring.region is not None
+        crew.use(self._ring.region)
+
+    def _send(self, part: Part) -> None:
+        crew = self._ready()
+        ids = self._ring.ids(part.batch.slot)
+        np.copyto(ids[part.first : part.end], part.ids)
+        self._parts[crew.publish(part.batch.slot, part.first, part.end)] = part
+
+    def _receive(self) -> None:
+        crew = self._ready()
+        if self._note(crew):
             return
-        iterator = iterator or self._loader._iterator
-        if iterator is not None:
-            iterator._shutdown_workers()
-        self._loader._iterator = None  # the next pass starts new ones
+        dead = crew.wait(self._timeout_s)
+        if dead is None:
+            raise TrainingError(
+                "No batch came from the loader workers within loader.timeout_s. "
+                "Raise it, or use loader.backend=threads."
+            )
+        for number in dead:
+            self._replace(crew, number)
+
+    def _note(self, crew: Crew) -> bool:
+        """Write down what workers have told; return whether they had."""
+        told = False
+        for worker, what, task, more in crew.results():
+            told = True
+            if what == READY:
+                continue
+            part = self._parts.pop(task)
+            if what == MADE:
+                part.stages = pickle.loads(more)
+            elif what == FAILED:
+                part.error = unpacked(more)
+            part.worker, part.done = worker, True
+        return told
+
+    def _replace(self, crew: Crew, number: int) -> None:
+        """Start a worker in the place of a dead one, and have its part made again.
+
+        Raises:
+            TrainingError: too many have died.
+        """
+        code = crew.bury(number)
+        while self._note(crew):
+            pass
+        part = self._parts.pop(crew.claimed_by(number, self._timeout_s), None)
+        self._num_deaths += 1
+        if self._num_deaths > DEATHS_PER_PASS * self.num_workers:
+            raise deaths.too_many(self._num_deaths, code)
+        crew.start(number)
+        crew.wake_one()  # it may have been woken for a task that it did not live to take
+        if part is not None:
+            part.num_deaths += 1
+            if part.num_deaths >= DEATHS_PER_BATCH:
+                part.error = deaths.twice(part.ids, code)
+            if part.error is None and part.batch.wanted:
+                self._send(part)
+            else:
+                part.done = True
+        if part is None or part.error is None:
+            self._say(deaths.replaced(number, code, had_work=part is not None))
+
+    def _give_up_line(self) -> None:
+        super()._give_up_line()
+        if self._crew is not None:
+            self._crew.want_none()
+
+    def _start_anew(self) -> None:
+        """End the workers; the next pass starts others."""
+        if self._crew is not None:
+            self._end_crew()
+        self._crew = None
+        self._parts = {}
+        self._forget_all()
 
     def close(self) -> None:
         """End the processes."""
-        self._end_workers()
-        self._loader = None
-
-
-def _ignore_interrupt(_worker: int) -> None:
-    # Ctrl-C reaches the whole process group; the caller ends its workers when it is ready.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def _as_it_is(item: object) -> object:
-    return item
-
-
-def _portable(error: ChirpError) -> ChirpError:
-    """Return an error with the same line that can be pickled whatever its class takes."""
-    kind = next(c for c in type(error).__mro__ if c.__module__ == ChirpError.__module__)
-    assert issubclass(kind, ChirpError)
-    return kind(str(error))
-
-
-def _explain(error: Exception) -> TrainingError | None:
-    text = str(error)
-    if isinstance(error, (ConnectionError, EOFError, FileNotFoundError)):
-        # It was killed while its batch was on the way: the channel broke before the word came.
-        text = f"exited unexpectedly: {text}"
-    if "Bus error" in text:
-        return TrainingError(
-            "A loader worker died: shared memory (/dev/shm) is full. Lower loader.prefetch or "
-            "loader.batch_size, give the container more (docker run --shm-size), or use "
-            "loader.backend=threads."
-        )
-    if "exited unexpectedly" in text or "killed by signal" in text:
-        return TrainingError(
-            f"A loader worker died ({text.splitlines()[0].rstrip('. ')}). If memory ran out, lower "
-            "loader.num_workers or loader.prefetch, or use loader.backend=threads."
-        )
-    if "timed out" in text:
-        return TrainingError(
-            "No batch came from the loader workers within loader.timeout_s. "
-            "Raise it, or use loader.backend=threads."
-        )
-    if "Too many open files" in text:
-        return TrainingError(
-            "Too many open files in the loader workers. Raise the limit (ulimit -n), or use "
-            "loader.backend=threads."
-        )
-    return None
+        self._start_anew()
+        if self._dataset is not None:
+            self._ring.close()
+        self._dataset = None
 
 
 def workers_can_start(start_method: StartMethod) -> str | None:
     """Return why worker processes cannot start here, or None."""
-    if start_method.value not in torch.multiprocessing.get_all_start_methods():
+    if start_method.value not in multiprocessing.get_all_start_methods():
         return f"this system has no start method {start_method.value}"
-    try:
-        torch.multiprocessing.get_context(start_method.value).Lock()
-    except (OSError, ImportError) as error:
-        return f"shared semaphores do not work here ({error})"
     return None

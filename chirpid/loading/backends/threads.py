@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
 import threading
-from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+import weakref
+from queue import SimpleQueue
 
 import torch
 
-from chirpid.data.datasets import SegmentDataset, as_ids
-from chirpid.loading.backends.base import Ring, largest
+from chirpid.data.datasets import SegmentDataset
+from chirpid.loading.backends.base import Ring
+from chirpid.loading.backends.flow import Part, WorkerBackend
 from chirpid.storage.parallel import wait_for_exit
-from chirpid.types import Batch, IntArray
 
 
-class ThreadsBackend:
+class ThreadsBackend(WorkerBackend):
     """Workers that live as long as the backend; batches come in order."""
 
     def __init__(
@@ -27,61 +25,91 @@ class ThreadsBackend:
         prefetch: int,
         pin_memory: bool = False,
     ) -> None:
+        num_slots = num_workers * prefetch + 2
+        super().__init__(dataset, num_workers=num_workers, num_slots=num_slots)
         self.dataset = dataset
-        self._ahead = num_workers * prefetch
-        # Two slots more than are in work: those that the caller may still use.
-        self._ring = Ring(dataset, num_slots=self._ahead + 2, pin_memory=pin_memory)
-        self._pending: deque[Future[Batch]] = deque()
-        self._worker, self._numbers = threading.local(), itertools.count()
-        self._native_ids: set[int] = set()
+        self._ring = self._slots = Ring(dataset, num_slots=num_slots, pin_memory=pin_memory)
+        self._start()
+
+    def _start(self) -> None:
+        self._team = _Team(self.dataset, self._ring)
         before = torch.get_num_threads()
-        self._pool = ThreadPoolExecutor(
-            num_workers, thread_name_prefix="chirpid-load", initializer=self._begin_worker
-        )
+        # They know nothing of the backend: one that is forgotten is collected, and that ends them.
+        threads = [
+            threading.Thread(
+                target=self._team.work,
+                args=(number,),
+                name=f"chirpid-load-{number}",
+                daemon=True,  # else the program would wait for them before it ends them itself
+            )
+            for number in range(self.num_workers)
+        ]
+        for thread in threads:
+            thread.start()
         # What a worker sets becomes the default of threads that start later, those of autograd
-        # included: all workers start here, held together by a barrier, then ours is put back.
-        together = threading.Barrier(num_workers)
-        wait([self._pool.submit(together.wait) for _ in range(num_workers)])
+        # included: when all have set it, ours is put back.
+        for _ in threads:
+            self._team.tokens.get()
         torch.set_num_threads(before)
+        self._end = weakref.finalize(self, self._team.end, threads)
 
-    def _begin_worker(self) -> None:
-        self._worker.number = next(self._numbers)
-        self._native_ids.add(threading.get_native_id())
-        torch.set_num_threads(1)
+    def _start_anew(self) -> None:
+        self._end()
+        self._start()
 
-    def run(self, batches: Sequence[IntArray]) -> Iterator[Batch]:
-        self._stop_fetching()  # what a pass that was left behind still has in work
-        self._ring.reserve(largest(batches))
-        pending = self._pending
-        upcoming = enumerate(map(as_ids, batches))
-        try:
-            for turn, ids in itertools.islice(upcoming, self._ahead):
-                pending.append(self._pool.submit(self._fetch, turn, ids))
-            delivered = 0
-            while pending:
-                batch = pending.popleft().result()
-                following = next(upcoming, None)
-                if following is not None:
-                    pending.append(self._pool.submit(self._fetch, *following))
-                yield batch
-                self._ring.was_used(delivered)
-                delivered += 1
-        finally:
-            if pending is self._pending:
-                self._stop_fetching()
+    def _begin(self, batch_size: int) -> None:
+        assert self._end.alive, "the backend is closed"
+        super()._begin(batch_size)
 
-    def _stop_fetching(self) -> None:
-        # Slots are used again: nothing may still write into them.
-        for future in self._pending:
-            future.cancel()
-        wait(self._pending)
-        self._pending = deque()
+    def _send(self, part: Part) -> None:
+        self._team.tasks.put(part)
 
-    def _fetch(self, turn: int, ids: IntArray) -> Batch:
-        inputs, stages = self.dataset.fetch(ids, self._ring.slot(turn))
-        return Batch(ids=ids, inputs=inputs, stages=stages, worker=self._worker.number)
+    def _receive(self) -> None:
+        tokens = self._team.tokens
+        tokens.get()
+        for _ in range(tokens.qsize()):  # of parts that nobody had to wait for
+            tokens.get()
 
     def close(self) -> None:
         """End the threads."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
-        wait_for_exit(self._native_ids)
+        self._give_up_line()
+        self._end()
+
+
+class _Team:
+    """What the threads share."""
+
+    def __init__(self, dataset: SegmentDataset, ring: Ring) -> None:
+        self.dataset, self.ring = dataset, ring
+        self.tasks: SimpleQueue[Part | None] = SimpleQueue()
+        self.tokens: SimpleQueue[None] = SimpleQueue()
+        """Word that something was done. What it was is written in the part, so that a token that
+        Ctrl-C makes the caller lose is not missed."""
+        self.ending = False
+
+    def work(self, number: int) -> None:
+        torch.set_num_threads(1)
+        self.tokens.put(None)
+        while (part := self.tasks.get()) is not None:
+            if part.batch.wanted and not self.ending:
+                self._make(part)
+            part.worker = number
+            part.done = True
+            self.tokens.put(None)
+            del part  # or its batch would live on until the next comes
+
+    def _make(self, part: Part) -> None:
+        try:
+            rows = self.ring.slot(part.batch.slot)[part.first : part.end]
+            _, part.stages = self.dataset.fetch(part.ids, rows)
+        except BaseException as error:  # noqa: BLE001 - raised where the batch is asked for
+            part.error = error
+
+    def end(self, threads: list[threading.Thread]) -> None:
+        self.ending = True
+        for _ in threads:
+            self.tasks.put(None)
+        for thread in threads:
+            if thread is not threading.current_thread():  # the collector may run in any of them
+                thread.join()
+        wait_for_exit(thread.native_id or 0 for thread in threads)
