@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from chirpid import native
 from chirpid.cli.guard import run_guarded
 from chirpid.errors import ConfigError
 from chirpid.loading.hardware import GIB, Machine, read_machine
@@ -48,6 +49,7 @@ def profile_yaml(machine: Machine, name: str) -> str:
     head = (
         f"# {machine.free_bytes / GIB:.1f} GiB of memory were free. Workers and prefetch follow\n"
         "# from the cores; numbers that were measured can be added: num_workers_heavy, ...\n"
+        f"# Kernels: {native.describe()}.\n"
     )
     return head + str(yaml.safe_dump(facts, sort_keys=False, allow_unicode=True))
 

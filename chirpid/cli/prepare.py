@@ -11,7 +11,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from chirpid import build
+from chirpid import build, native
 from chirpid.cli.progress import progress_bar
 from chirpid.config.resolve import Resolved, plain_leaves
 from chirpid.config.schema import RootConfig, Selection
@@ -129,6 +129,7 @@ class Prepared:
             f"{plan.backend.value.value}, {plan.num_workers.value} workers, "
             f"{size_text(plan.total_bytes)} in RAM, on {self.device}"
         )
+        console.print(f"  kernels: {native.describe()}")
         for line in plan.clamps:
             console.print(f"  clamped: {line}")
         if not full:

@@ -15,10 +15,11 @@ _MOST_DIFF = 200_000  # characters
 
 def environment() -> dict[str, str]:
     """Return versions and machine, as texts; what cannot be found out is left out."""
-    from chirpid import __version__
+    from chirpid import __version__, native
 
-    found = {"chirpid": __version__, "python": platform.python_version(),
-             "platform": platform.platform(), "cpu": _cpu_name(),
+    found = {"chirpid": __version__, "kernels": native.describe(),
+             "python": platform.python_version(), "platform": platform.platform(),
+             "cpu": _cpu_name(),
              "cores": str(_num_cores()), "ram_gib": _ram_gib(), "gpu": _gpu_names()}  # fmt: skip
     for package in _PACKAGES:
         try:

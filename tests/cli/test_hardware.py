@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from chirpid import native
 from chirpid.cli.hardware import main, profile_yaml
 from chirpid.cli.main import main as chirpid
 from chirpid.config.store import compose_raw
@@ -15,7 +16,9 @@ from chirpid.loading.hardware import GIB, Machine, usable_cores
 
 def test_what_is_printed_is_this_machine_as_yaml(capsys: pytest.CaptureFixture[str]) -> None:
     assert chirpid(["hardware"]) == 0
-    facts = yaml.safe_load(capsys.readouterr().out)
+    said = capsys.readouterr().out
+    assert f"# Kernels: {native.describe()}.\n" in said
+    facts = yaml.safe_load(said)
     assert facts["num_cores"] == usable_cores()
     assert facts["ram_gib"] > 0
 

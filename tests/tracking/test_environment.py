@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from chirpid import native
 from chirpid.tracking.environment import environment, git_state, run_tags
 
 
@@ -60,6 +61,7 @@ def test_the_environment_is_told_without_importing_heavy_libraries() -> None:
 
 def test_the_environment_names_the_machine() -> None:
     found = environment()
+    assert found["kernels"] == native.describe()
     assert {"chirpid", "python", "platform", "cpu", "cores", "ram_gib", "torch"} <= set(found)
     assert int(found["cores"]) >= 1
     assert float(found["ram_gib"]) > 0
