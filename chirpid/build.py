@@ -173,6 +173,7 @@ def plan_of(config: RootConfig, machine: Machine, spec: RowSpec, num_segments: i
         store_bytes=store_bytes,
         resident_bytes=resident.get(mode, 0),
         heavy=mode is Mode.lazy,
+        beyond_ram=mode is Mode.cached and store_bytes > machine.free_bytes,
     )
     return make_plan(
         machine=machine,

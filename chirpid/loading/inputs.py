@@ -60,3 +60,5 @@ class Traits:
     """Bytes of RAM that the mode itself holds."""
     heavy: bool = False
     """Decoding, the front end or augmentation run while a batch is fetched."""
+    beyond_ram: bool = False
+    """The store of mode=cached is larger than RAM: rows come from the disk in every epoch."""

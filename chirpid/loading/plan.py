@@ -147,6 +147,8 @@ def _backend(machine: Machine, wish: Wish, traits: Traits, clamps: list[str]) ->
         return Decision(Backend.inline, "policy", "safe: no threads, no processes")
     if kept and wish.policy is Policy.aggressive and machine.num_cores > 1:
         return Decision(Backend.threads, "policy", "gathers overlap with the training step")
+    if traits.beyond_ram:
+        return Decision(Backend.threads, "dataset", "rows come from the disk while the model works")
     if kept:
         return Decision(Backend.inline, "dataset", "a gather is quicker than handing it over")
     return Decision(Backend.threads, "dataset", "decoders release the GIL; threads start at once")

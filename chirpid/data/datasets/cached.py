@@ -94,7 +94,7 @@ class CachedDataset(TensorDataset):
         ahead, ids = self._ahead, as_ids(ids)
         if ahead is None or len(ids) == 0:
             return
-        if 0 <= int(ids.min()) and int(ids.max()) < self.num_segments:  # else fetch tells it
+        if int(ids.min()) >= 0 and int(ids.max()) < self.num_segments:  # else fetch tells it
             ahead.ask(ids)
 
     def close(self) -> None:
