@@ -12,14 +12,17 @@ from rich.console import Console
 from rich.table import Table
 
 from chirpid import build, native
+from chirpid.cli import from_shards
 from chirpid.cli.progress import progress_bar
 from chirpid.config.resolve import Resolved, plain_leaves
-from chirpid.config.schema import RootConfig, Selection
+from chirpid.config.schema import DatasetKind, RootConfig, Selection
 from chirpid.data.check import Checked
+from chirpid.data.datasets import SegmentDataset
 from chirpid.data.manifest import Manifest
 from chirpid.data.modes import check_budgets, content_key, open_dataset, store_key
 from chirpid.data.rows import RowMaker
 from chirpid.data.segments import SegmentTable, make_segments
+from chirpid.data.sources.shards import ShardRows, ShardSet
 from chirpid.data.split_files import write_splits
 from chirpid.data.splits import Folds, inner_split
 from chirpid.engine.rule import Task
@@ -28,7 +31,7 @@ from chirpid.loading.factory import Loader, make_loader
 from chirpid.loading.hardware import Machine, read_machine
 from chirpid.loading.plan import LoaderPlan
 from chirpid.seeds import mix64
-from chirpid.types import IntArray, size_text
+from chirpid.types import IntArray, Mode, size_text
 
 
 @dataclass(slots=True)
@@ -44,6 +47,8 @@ class Prepared:
     device: torch.device
     maker: RowMaker
     plan: LoaderPlan
+    shards: ShardSet | None = None
+    """Where the rows come from, if not from recordings."""
 
     @property
     def manifest(self) -> Manifest:
@@ -84,7 +89,10 @@ class Prepared:
             ConfigError: over a budget, or a fold has no batch to train on.
         """
         options = build.store_options(self.config, self.machine, self.plan)
-        check_budgets(self.config.mode.name, self.maker, options)
+        if self.shards is not None and self.config.mode.name is Mode.streaming:
+            from_shards.check_budgets(self.shards, options)
+        else:
+            check_budgets(self.config.mode.name, self.maker, options)
         batch_size = self.config.loader.batch_size
         for fold in self.config.cv.folds or range(self.folds.num_folds):
             ids = self.folds.train_ids(fold)
@@ -151,15 +159,11 @@ def prepare(config: RootConfig, console: Console) -> Prepared:
     device = build.device_of(config)
     build.model_maker(config, ("one", "other"))()  # wrong settings are told before files are read
     machine = read_machine(device.type)
-    manifest = build.manifest_of(config)
-    with progress_bar(console, "checking recordings") as told:
-        checked = build.checked_of(config, manifest, num_threads=machine.num_cores, progress=told)
-    levels = [level if len(level) else None for level in checked.levels]
-    segments, notes = make_segments(checked.manifest, levels, build.segment_rule(config))
+    found = prepare_rows(config, machine, console)
+    checked, segments, maker = found.checked, found.segments, found.maker
     folds = build.folds_of(config, checked, segments)
-    _tell_data(console, config, checked, segments, folds, notes)
+    _tell_data(console, config, checked, segments, folds, found.notes)
     build.try_model(config, segments.classes)
-    maker = build.maker_of(config, segments)
     return Prepared(
         config=config,
         checked=checked,
@@ -170,7 +174,37 @@ def prepare(config: RootConfig, console: Console) -> Prepared:
         device=device,
         maker=maker,
         plan=build.plan_of(config, machine, maker.spec, len(segments)),
+        shards=found.shards,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The segments of a dataset, and what makes their rows."""
+
+    checked: Checked
+    segments: SegmentTable
+    maker: RowMaker
+    notes: list[str]
+    shards: ShardSet | None
+
+
+def prepare_rows(config: RootConfig, machine: Machine, console: Console) -> Rows:
+    """Return the segments of recordings that were checked now, or of shards that were written.
+
+    Raises:
+        ChirpError: recordings or shards that cannot be used, or were made with other settings.
+    """
+    if config.dataset.kind is DatasetKind.shards:
+        shards = from_shards.open_set(config)
+        rows = from_shards.rows_of(config, shards)
+        return Rows(shards.checked, shards.segments, rows, [], shards)
+    manifest = build.manifest_of(config)
+    with progress_bar(console, "checking recordings") as told:
+        checked = build.checked_of(config, manifest, num_threads=machine.num_cores, progress=told)
+    levels = [level if len(level) else None for level in checked.levels]
+    segments, notes = make_segments(checked.manifest, levels, build.segment_rule(config))
+    return Rows(checked, segments, build.maker_of(config, segments), notes, None)
 
 
 def _tell_data(
@@ -198,6 +232,7 @@ def prepare_loader(prepared: Prepared, console: Console) -> Loader:
     """Return the running loader; stores are built first where the mode has one."""
     config = prepared.config
     frontend = build.frontend_settings(config)
+    options = build.store_options(config, prepared.machine, prepared.plan)
     about: dict[str, object] = {
         "dataset": prepared.manifest.name,
         "segments": len(prepared.segments),
@@ -206,16 +241,22 @@ def prepare_loader(prepared: Prepared, console: Console) -> Loader:
         "dtype": prepared.maker.spec.dtype.value,
         "frontend": frontend,
     }
-    with progress_bar(console, f"segments of mode={config.mode.name.value}") as told:
-        dataset = open_dataset(
-            config.mode.name,
-            prepared.maker,
-            key=store_key(prepared.maker, frontend),
-            about=about,
-            options=build.store_options(config, prepared.machine, prepared.plan),
-            progress=told,
-            say=console.print,
-        )
+    dataset: SegmentDataset
+    if prepared.shards is not None and config.mode.name is Mode.streaming:
+        dataset = from_shards.stream(prepared.shards, prepared.maker.spec, options, about)
+    else:
+        with progress_bar(console, f"segments of mode={config.mode.name.value}") as told:
+            dataset = open_dataset(
+                config.mode.name,
+                prepared.maker,
+                key=store_key(prepared.maker, frontend),
+                about=about,
+                options=options,
+                progress=told,
+                say=console.print,
+            )
+        if isinstance(prepared.maker, ShardRows):
+            prepared.maker.close()
     return make_loader(
         dataset,
         prepared.plan,

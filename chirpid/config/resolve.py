@@ -26,7 +26,7 @@ NO_EFFECT_ON_RESULTS = frozenset(
         "name", "explain", "resume", "metric", "hardware", "memory", "tracking", "paths",
         "dataset.name", "augment.name", "model.name",
         # Where recordings lie. Their content counts, and is hashed where it is read.
-        "dataset.root",
+        "dataset.root", "dataset.storage_options",
         # Every mode and backend delivers the same batches; dtype and order stay in the hash.
         "mode.name", "mode.cache_gib",
         "loader.policy", "loader.backend", "loader.num_workers", "loader.prefetch",

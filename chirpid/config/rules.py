@@ -59,6 +59,11 @@ def _demo_has_own_data(c: RootConfig) -> bool:
     )
 
 
+def _shards_are_chosen_from(c: RootConfig) -> bool:
+    chosen = (c.dataset.table, c.dataset.filter, c.dataset.limit)
+    return c.dataset.kind is DatasetKind.shards and any(one is not None for one in chosen)
+
+
 def _segment_frames(c: RootConfig) -> float:
     return c.segment.duration_s * c.frontend.sample_rate_hz
 
@@ -70,6 +75,8 @@ RULES: tuple[Rule, ...] = (
     # Data
     Rule(_demo_has_own_data, "dataset.root, dataset.table or dataset.filter is set, but dataset=demo makes its own synthetic birds. Add dataset=folder, dataset=csv, dataset=birdclef or dataset=esc50."),
     Rule(lambda c: c.dataset.kind is DatasetKind.folder and c.dataset.filter is not None, "dataset.filter needs the columns of a label table, and dataset=folder has none. Use dataset=csv."),
+    Rule(lambda c: c.dataset.kind is DatasetKind.shards and c.mode.name is Mode.lazy, "mode=lazy decodes recordings, and dataset=shards has none. Use mode=streaming, cached or eager."),
+    Rule(_shards_are_chosen_from, "dataset.table, dataset.filter and dataset.limit choose recordings, and dataset=shards holds finished rows. Choose when you write them with chirpid shard."),
     Rule(lambda c: c.dataset.secondary_weight > 0 and c.dataset.secondary_column is None and c.dataset.kind is DatasetKind.csv, "dataset.secondary_weight={c.dataset.secondary_weight} needs dataset.secondary_column, the column of further species."),
     Rule(lambda c: c.dataset.delimiter is not None and len(c.dataset.delimiter) != 1, "dataset.delimiter='{c.dataset.delimiter}' is not allowed: it is a single character; null detects it."),
     # Segments and front end
@@ -139,6 +146,7 @@ UNUSED: tuple[tuple[str, Callable[[RootConfig], bool], str], ...] = (
     ("cv.holdout_fraction", lambda c: c.cv.kind is not CvKind.holdout, "it belongs to cv=holdout"),
     ("cv.group_by", lambda c: c.cv.kind is CvKind.predefined and c.cv.group_by is not GroupBy.group, "cv=predefined takes its folds from the table"),
     ("dataset.demo.num_species", lambda c: c.dataset.kind is not DatasetKind.demo, "dataset={c.dataset.name} makes no synthetic birds"),
+    ("dataset.on_bad", lambda c: c.dataset.kind is DatasetKind.shards, "recordings were checked when the shards were written, and a bad shard always stops"),
     ("loader.start_method", lambda c: c.loader.backend not in (Backend.auto, Backend.processes), "loader.backend={c.loader.backend.value} starts no processes"),
     ("loader.persistent_workers", lambda c: c.loader.backend not in (Backend.auto, Backend.processes), "loader.backend={c.loader.backend.value} starts no processes"),
     ("tracking.uri", lambda c: c.tracking.kind is TrackingKind.off, "tracking=off logs nowhere"),

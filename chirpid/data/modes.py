@@ -137,7 +137,7 @@ def open_dataset(
                 free_bytes=options.free_bytes,
                 say=say,
             )
-        return StreamingDataset(maker.spec, folder, layout, _kept_shards(layout, options))
+        return StreamingDataset(maker.spec, folder, layout, kept_shards(layout, options))
     finally:
         use.close()
 
@@ -177,7 +177,7 @@ def check_budgets(mode: Mode, maker: RowMaker, options: StoreOptions) -> None:
         layout = _layout(mode, maker, options)
         check_size(layout.num_bytes, options.cache_bytes)
         if mode is Mode.streaming:
-            _check_stream(_kept_shards(layout, options), layout, options.ram_bytes)
+            _check_stream(kept_shards(layout, options), layout, options.ram_bytes)
 
 
 def _layout(mode: Mode, maker: RowMaker, options: StoreOptions) -> RowLayout:
@@ -189,7 +189,7 @@ def _layout(mode: Mode, maker: RowMaker, options: StoreOptions) -> RowLayout:
     )
 
 
-def _kept_shards(layout: RowLayout, options: StoreOptions) -> int:
+def kept_shards(layout: RowLayout, options: StoreOptions) -> int:
     """Return the shards that the shuffle window spans."""
     return min(-(-options.window_segments // layout.chunk_rows) + 1, layout.num_chunks)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pickle import PicklingError
+from typing import Protocol, runtime_checkable
 
 import torch
 
@@ -33,7 +34,10 @@ class Loader:
 
         A batch is valid until the next-but-one is asked for.
         """
-        return self.backend.run(batches)
+        passing = self.backend.run(batches)
+        if isinstance(self.dataset, LooksAhead):
+            return _told(self.dataset, passing, batches)
+        return passing
 
     def close(self) -> None:
         """End workers and release the dataset."""
@@ -41,6 +45,28 @@ class Loader:
             self.backend.close()
         finally:
             self.dataset.close()
+
+
+@runtime_checkable
+class LooksAhead(Protocol):
+    """A dataset that is told what will be fetched, so that it can be brought in time."""
+
+    def expect(self, batches: Sequence[IntArray]) -> None:
+        """Take the batches of the pass that has begun."""
+
+    def reached(self, turn: int) -> None:
+        """Take note that batch number `turn` of them is in use."""
+
+
+def _told(
+    dataset: LooksAhead, passing: Iterator[Batch], batches: Sequence[IntArray]
+) -> Iterator[Batch]:
+    """Yield the batches of a pass, telling the dataset what comes and how far it has come."""
+    for turn, batch in enumerate(passing):
+        if turn == 0:  # and not before: workers that are forked should find no threads of ours
+            dataset.expect(batches)
+        dataset.reached(turn)
+        yield batch
 
 
 def make_loader(

@@ -11,17 +11,16 @@ import math
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
-
 from chirpid.errors import StorageError
 from chirpid.storage.caches import hold
+from chirpid.storage.layout import RowLayout
 from chirpid.storage.locks import FileLock
-from chirpid.storage.rowstore import RowLayout
+from chirpid.storage.shard_ahead import Foresight
 from chirpid.storage.shards import ShardMap, shard_path
 from chirpid.types import IntArray
 
@@ -129,47 +128,6 @@ def refusal(name: str, layout: RowLayout, shard: int, fault: str, advice: str) -
     """Return the error about a shard: its place, what is wrong, the segments it held."""
     first, end = layout.span(shard)
     return StorageError(f"{name} is {fault}. It holds segments {first} to {end - 1}. {advice}")
-
-
-class Foresight:
-    """Names shards in the order of their first use, a bounded number ahead of the reader."""
-
-    def __init__(
-        self, batches: Sequence[IntArray], chunk_rows: int, *, kept: int, ahead: int
-    ) -> None:
-        self._ahead, self._kept = ahead, kept
-        self._waiting: dict[int, int] = {}
-        self._firsts = self._first_uses(batches, chunk_rows)
-        self.again_at = 0.0
-        """The batch at which there may be more to name."""
-
-    def _first_uses(
-        self, batches: Sequence[IntArray], chunk_rows: int
-    ) -> Iterator[tuple[int, int]]:
-        recent: OrderedDict[int, None] = OrderedDict()
-        for turn, ids in enumerate(batches):
-            for shard in np.unique(np.asarray(ids) // chunk_rows).tolist():
-                if shard not in recent:
-                    yield turn, shard
-                recent[shard] = None
-                recent.move_to_end(shard)
-            while len(recent) > self._kept + self._ahead:
-                recent.popitem(last=False)
-
-    def next(self, turn: int) -> list[int]:
-        """Return the shards to bring now that batch number `turn` is in use."""
-        self._waiting = {s: first for s, first in self._waiting.items() if first > turn}
-        found: list[int] = []
-        while len(self._waiting) < self._ahead:
-            first, shard = next(self._firsts, (-1, -1))
-            if shard < 0:
-                self.again_at = math.inf
-                return found
-            found.append(shard)
-            if first > turn:
-                self._waiting[shard] = first
-        self.again_at = min(self._waiting.values())
-        return found
 
 
 class ShardWindow:

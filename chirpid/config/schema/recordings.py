@@ -16,6 +16,7 @@ class DatasetKind(StrEnum):
     folder = "folder"
     csv = "csv"
     custom = "custom"
+    shards = "shards"
 
 
 class CheckKind(StrEnum):
@@ -54,7 +55,7 @@ class DatasetConfig:
     name: str = "demo"
     kind: DatasetKind = DatasetKind.demo
     root: str | None = None
-    """Folder of the dataset; relative paths are the user's."""
+    """Folder of the dataset; relative paths are the user's. For shards also a URL."""
     table: str | None = None
     """Label table, relative to `root` or absolute."""
     audio_dir: str = ""
@@ -86,6 +87,8 @@ class DatasetConfig:
     target: str | None = None
     """kind=custom: dotted path of a function `f(**params) -> pandas.DataFrame` of recordings."""
     params: dict[str, Any] = field(default_factory=dict)
+    storage_options: dict[str, Any] = field(default_factory=dict)
+    """kind=shards at a URL: options of fsspec, such as `endpoint_url`; never credentials."""
 
     def __post_init__(self) -> None:
         require(0 <= self.secondary_weight <= 1, "dataset.secondary_weight", self.secondary_weight,
@@ -94,6 +97,10 @@ class DatasetConfig:
         if self.kind in (DatasetKind.folder, DatasetKind.csv) and not self.root:
             raise ConfigError(
                 f"dataset={self.name} needs dataset.root, the folder of your recordings."
+            )
+        if self.kind is DatasetKind.shards and not self.root:
+            raise ConfigError(
+                f"dataset={self.name} needs dataset.root, the folder or address of the shards."
             )
         if self.kind is DatasetKind.csv and not self.table:
             raise ConfigError("dataset.kind=csv needs dataset.table, the name of the label table.")

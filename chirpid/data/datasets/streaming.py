@@ -12,7 +12,7 @@ from torch import Tensor
 
 from chirpid.data.datasets.base import BatchDataset
 from chirpid.data.kept import RowSpec, Stages
-from chirpid.storage.rowstore import RowLayout
+from chirpid.storage.layout import RowLayout
 from chirpid.storage.shard_window import LocalShards, ShardFiles, ShardWindow
 from chirpid.types import IntArray, Mode
 
