@@ -62,9 +62,8 @@ def float_row(batch: Any) -> Tensor:
     return row.float()
 
 
-def open_litdata(rows: Tensor, folder: Path, batch_size: int, num_workers: int) -> Pass:
-    """LitData: chunks of 64 MB; chunks in random order, shuffled within each."""
-    litdata = import_module("litdata")
+def write_litdata(rows: Tensor, folder: Path) -> None:
+    """Write chunks of 64 MB."""
     writer = import_module("litdata.streaming.writer").BinaryWriter(
         str(folder), chunk_bytes=CHUNK_BYTES
     )
@@ -72,44 +71,68 @@ def open_litdata(rows: Tensor, folder: Path, batch_size: int, num_workers: int) 
         writer[index] = row
     writer.done()
     writer.merge(1)
+
+
+def litdata_loader(folder: Path, batch_size: int, num_workers: int) -> Any:
+    """Return LitData's loader: chunks in random order, shuffled within each."""
+    litdata = import_module("litdata")
     # In blocks of 256, its default, neighbours would stay together.
     dataset = litdata.StreamingDataset(str(folder), shuffle=True, item_shuffle_window="full")
     options = worker_options(num_workers)
-    loader = litdata.StreamingDataLoader(
+    return litdata.StreamingDataLoader(
         dataset, batch_size=batch_size, collate_fn=stack_tensors, **options
     )
-    return again(loader)
 
 
-def open_mosaic(rows: Tensor, folder: Path, batch_size: int, num_workers: int) -> Pass:
-    """MosaicML streaming: shards of 64 MB, its default shuffle (py1e)."""
-    streaming = import_module("streaming")
+def open_litdata(rows: Tensor, folder: Path, batch_size: int, num_workers: int) -> Pass:
+    write_litdata(rows, folder)
+    return again(litdata_loader(folder, batch_size, num_workers))
+
+
+def write_mosaic(rows: Tensor, folder: Path) -> None:
+    """Write shards of 64 MB with checksums."""
     shape = ",".join(map(str, rows.shape[1:]))
     kind = f"ndarray:{str(rows.dtype).removeprefix('torch.')}:{shape}"
-    with streaming.MDSWriter(
-        out=str(folder), columns={"row": kind}, size_limit=CHUNK_BYTES
+    with import_module("streaming").MDSWriter(
+        out=str(folder), columns={"row": kind}, size_limit=CHUNK_BYTES, hashes=["xxh3_64"]
     ) as writer:
         for row in rows:
             writer.write({"row": row.numpy()})
+
+
+def mosaic_loader(folder: Path, batch_size: int, num_workers: int) -> Any:
+    """Return the loader of MosaicML streaming with its default shuffle (py1e)."""
+    streaming = import_module("streaming")
     dataset = streaming.StreamingDataset(
-        local=str(folder), shuffle=True, batch_size=batch_size, num_canonical_nodes=1
+        local=str(folder),
+        shuffle=True,
+        batch_size=batch_size,
+        num_canonical_nodes=1,
+        validate_hash="xxh3_64",
     )
-    loader = streaming.StreamingDataLoader(
+    return streaming.StreamingDataLoader(
         dataset, batch_size=batch_size, collate_fn=stack_columns, **worker_options(num_workers)
     )
-    return again(loader)
 
 
-def open_webdataset(rows: Tensor, folder: Path, batch_size: int, num_workers: int) -> Pass:
-    """WebDataset: tar files of 64 MB in random order, a shuffle buffer of 1,000 rows."""
-    webdataset = import_module("webdataset")
+def open_mosaic(rows: Tensor, folder: Path, batch_size: int, num_workers: int) -> Pass:
+    write_mosaic(rows, folder)
+    return again(mosaic_loader(folder, batch_size, num_workers))
+
+
+def write_webdataset(rows: Tensor, folder: Path) -> None:
+    """Write tar files of 64 MB; at least four, since a worker takes whole ones."""
     folder.mkdir(parents=True)
-    # At least two files, since a worker takes whole ones.
-    per_shard = min(max(1, CHUNK_BYTES // rows[0].nbytes), -(-len(rows) // 2))
+    per_shard = min(max(1, CHUNK_BYTES // rows[0].nbytes), -(-len(rows) // 4))
     pattern = str(folder / "%05d.tar")
-    with webdataset.ShardWriter(pattern, maxcount=per_shard, verbose=0) as writer:
+    with import_module("webdataset").ShardWriter(pattern, maxcount=per_shard, verbose=0) as writer:
         for index, row in enumerate(rows):
             writer.write({"__key__": f"{index:09d}", "npy": row.numpy()})
+
+
+def webdataset_loader(folder: Path, batch_size: int, num_workers: int) -> Any:
+    """Return WebDataset's loader: files in random order, a shuffle buffer of 1,000 rows."""
+    webdataset = import_module("webdataset")
     shards = sorted(map(str, folder.glob("*.tar")))
     dataset = (
         webdataset.WebDataset(shards, shardshuffle=len(shards), seed=0)
@@ -118,7 +141,12 @@ def open_webdataset(rows: Tensor, folder: Path, batch_size: int, num_workers: in
         .to_tuple("npy")
         .batched(batch_size, collation_fn=stack_tuples)
     )
-    return again(webdataset.WebLoader(dataset, batch_size=None, **worker_options(num_workers)))
+    return webdataset.WebLoader(dataset, batch_size=None, **worker_options(num_workers))
+
+
+def open_webdataset(rows: Tensor, folder: Path, batch_size: int, num_workers: int) -> Pass:
+    write_webdataset(rows, folder)
+    return again(webdataset_loader(folder, batch_size, num_workers))
 
 
 def open_datasets(rows: Tensor, folder: Path, batch_size: int, num_workers: int) -> Pass:
