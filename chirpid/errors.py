@@ -44,6 +44,12 @@ class TrainingError(ChirpError):
     kind = "training error"
 
 
+class BenchmarkError(ChirpError):
+    """A loader under test did not deliver what was asked for: its time means nothing."""
+
+    kind = "benchmark error"
+
+
 class Interrupted(ChirpError):  # noqa: N818 - it is a state, not a fault
     """The user pressed Ctrl-C; what was done is saved and can be resumed."""
 

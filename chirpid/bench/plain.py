@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,24 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 Settings = dict[str, Any]
+Rows = tuple[Tensor, ...]
+
+BASELINE = "torch DataLoader"
 
 
-class PlainRecordings(Dataset[Tensor]):
-    """Reads a recording with soundfile and makes its log-mel with torchaudio."""
+def with_workers(num_workers: int) -> str:
+    """Return the name of the baseline with workers."""
+    return f"{BASELINE}, {num_workers} worker{'s' if num_workers > 1 else ''}"
+
+
+class PlainRecordings(Dataset[tuple[Tensor, int]]):
+    """Reads a recording with soundfile and makes its log-mel with torchaudio.
+
+    The same figures as our front end: a full-scale sine reads 0 dB in its band.
+    """
 
     def __init__(self, paths: Sequence[Path], num_samples: int, settings: Settings) -> None:
-        self.paths, self.num_samples = list(paths), num_samples
+        self.paths, self.num_samples = [str(path) for path in paths], num_samples
         self.mel = torchaudio.transforms.MelSpectrogram(
             sample_rate=settings["sample_rate_hz"],
             n_fft=settings["fft_samples"],
@@ -27,15 +39,31 @@ class PlainRecordings(Dataset[Tensor]):
             f_min=settings["fmin_hz"],
             f_max=settings["fmax_hz"],
             n_mels=settings["num_mels"],
+            window_fn=_window,
         )
 
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, index: int) -> Tensor:
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
         wave, _ = soundfile.read(self.paths[index], frames=self.num_samples, dtype="float32")
         spec: Tensor = 10 * torch.log10(self.mel(torch.from_numpy(wave)).clamp_min(1e-10))
-        return spec
+        return spec, index
+
+
+def _window(length: int) -> Tensor:
+    window = torch.hann_window(length)
+    return window * (2 / window.sum())
+
+
+class PlainBatches(Dataset[Tensor]):
+    """Item i is a whole batch of rows: what is left is to bring it to the caller."""
+
+    def __init__(self, rows: Tensor) -> None:
+        self.rows = rows
+
+    def __getitem__(self, ids: Any) -> Tensor:
+        return self.rows[ids]
 
 
 def recordings_loader(
@@ -45,7 +73,7 @@ def recordings_loader(
     settings: Settings,
     batch_size: int,
     num_workers: int,
-) -> DataLoader[Tensor]:
+) -> DataLoader[tuple[Tensor, int]]:
     """Return a shuffling DataLoader over recordings."""
     return DataLoader(
         PlainRecordings(paths, num_samples, settings),
@@ -53,13 +81,11 @@ def recordings_loader(
         shuffle=True,
         num_workers=num_workers,
         persistent_workers=num_workers > 0,
-        multiprocessing_context=_start(num_workers),
+        multiprocessing_context=start_method(num_workers),
     )
 
 
-def rows_loader(
-    rows: Tensor, *, batch_size: int, num_workers: int
-) -> DataLoader[tuple[Tensor, ...]]:
+def rows_loader(rows: Tensor, *, batch_size: int, num_workers: int) -> DataLoader[Rows]:
     """Return a shuffling DataLoader over rows in RAM that are float32 already."""
     return DataLoader(
         TensorDataset(rows),
@@ -67,16 +93,35 @@ def rows_loader(
         shuffle=True,
         num_workers=num_workers,
         persistent_workers=num_workers > 0,
-        multiprocessing_context=_start(num_workers),
+        multiprocessing_context=start_method(num_workers),
     )
 
 
-def _start(num_workers: int) -> str | None:
+def start_method(num_workers: int) -> str | None:
+    """Return how the baseline's lasting workers start."""
+    if not num_workers:
+        return None
+    prepare_workers()
     # Forked beside threads that run FFTs, a worker can inherit a lock that nobody will open.
-    return "forkserver" if num_workers else None
+    return "forkserver"
 
 
-def one_pass(loader: DataLoader[object], seed: int) -> Iterator[object]:
+def prepare_workers() -> None:
+    """Have workers that last start with torch imported: it is not timed, but it is waited for."""
+    if "forkserver" in torch.multiprocessing.get_all_start_methods():
+        modules = ["__main__", "chirpid.bench.plain", "chirpid.loading.backends.processes"]
+        torch.multiprocessing.get_context("forkserver").set_forkserver_preload(modules)
+
+
+def one_pass(loader: DataLoader[Any], seed: int) -> Iterator[object]:
     """Yield the batches of an epoch shuffled by `seed`."""
     torch.manual_seed(seed)
-    yield from loader
+    yield from forked(loader)
+
+
+def forked(loader: DataLoader[Any]) -> Iterator[object]:
+    """Return an iterator of `loader`; its workers start as is usual on this system."""
+    with warnings.catch_warnings():
+        # Where that is by fork, Python warns that this process has threads: so has everybody's.
+        warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
+        return iter(loader)

@@ -1,58 +1,123 @@
-"""`chirpid bench loaders`: our loaders beside plain torch, in one run, on this machine."""
+"""`chirpid bench`: loaders beside plain torch, their memory, and what thousands of epochs leave.
+
+Each prints a table; --output writes it as JSON, and --markdown into a page.
+"""
 
 from __future__ import annotations
 
 import argparse
-import json
+import os
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from chirpid.errors import ConfigError, did_you_mean
+from chirpid.errors import BenchmarkError, ConfigError, did_you_mean
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
+    from chirpid.bench.report import Report
     from chirpid.bench.timing import Row
 
-VERSION = 1
+QUICK_SAMPLES, QUICK_DURATION_S = 64, 1.0
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run the works that were asked for, print a table, write JSON if wanted."""
-    arguments = _arguments(argv)
-    from rich.console import Console
-
-    from chirpid.bench.loaders import Options, works
-    from chirpid.bench.timing import machine
-    from chirpid.storage.atomic import write_text
-
-    samples = arguments.num_batches * arguments.batch_size if arguments.num_batches else None
-    options = Options(
-        samples=samples or (128 if arguments.quick else arguments.samples),
-        batch_size=arguments.batch_size,
-        seeds=1 if arguments.quick else arguments.seeds,
-    )
-    table = works(options)
-    wanted = arguments.only.split(",") if arguments.only else list(table)
-    for name in wanted:
-        if name not in table:
-            hint = did_you_mean(name, tuple(table))
-            raise ConfigError(f"There is no work '{name}'.{hint} Works: {', '.join(table)}.")
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
-    facts, rows = machine(), []
+    """Run a benchmark and return the exit code."""
+    arguments = _parser().parse_args(list(argv))
+    command = f"chirpid bench {' '.join(argv)}"
     with tempfile.TemporaryDirectory(prefix="chirpid-bench-") as folder:
-        for name in wanted:
-            rows += table[name](Path(folder), console.print if console.is_terminal else _quiet)
-    console.print(table_of(rows))
-    if arguments.output:
-        report = {"version": VERSION, "machine": facts, "options": asdict(options),
-                  "rows": [asdict(row) for row in rows]}  # fmt: skip
-        write_text(Path(arguments.output), json.dumps(report, indent=1) + "\n")
+        if arguments.what == "loaders":
+            _loaders(arguments, command, Path(folder))
+        elif arguments.what == "memory":
+            _memory(arguments, command, Path(folder))
+        else:
+            _soak(arguments, command, Path(folder))
     return 0
+
+
+def _loaders(arguments: argparse.Namespace, command: str, folder: Path) -> None:
+    from chirpid.bench.facts import machine
+    from chirpid.bench.material import Bench, Options
+    from chirpid.bench.report import Report, fill
+    from chirpid.bench.works import WORKS
+
+    wanted = _chosen(arguments.only, tuple(WORKS), "work")
+    quick = {"samples": QUICK_SAMPLES, "seeds": 1, "duration_s": QUICK_DURATION_S}
+    given = {name: getattr(arguments, name) for name in ("samples", "num_batches", "batch_size",
+                                                         "seeds")}  # fmt: skip
+    told = {name: value for name, value in given.items() if value is not None}
+    options = Options(**(quick | told if arguments.quick else told))
+    report = Report(machine(), command, options)
+    load = os.getloadavg()[0]
+    if load > 0.5:
+        _say(f"The machine is busy (load {load:.1f}): figures taken now are worth less.")
+    bench = Bench(folder, options, _say)
+    for number, name in enumerate(wanted, start=1):
+        _say(f"{name} ({number} of {len(wanted)})")
+        report.rows += WORKS[name](bench)
+        report.complete = number == len(wanted)
+        if arguments.output:  # after each, so that Ctrl-C loses no more than one
+            _write(report, Path(arguments.output))
+    _console().print(table_of(report.rows))
+    if arguments.markdown:
+        fill(Path(arguments.markdown), "loaders", report.markdown())
+
+
+def _write(report: Report, path: Path) -> None:
+    from chirpid.bench.plot import draw
+    from chirpid.bench.report import machine_line
+
+    report.write(path)
+    draw(path.with_suffix(".png"), report.rows, machine_line(report.machine))
+
+
+def _memory(arguments: argparse.Namespace, command: str, folder: Path) -> None:
+    from chirpid.bench import memory
+
+    rows = memory.measure(
+        folder,
+        samples=arguments.samples or (16 if arguments.quick else 160),
+        duration_s=QUICK_DURATION_S if arguments.quick else 5.0,
+        batch_size=arguments.batch_size or (8 if arguments.quick else 32),
+        say=_say,
+    )
+    _publish(arguments, command, memory.as_json(rows), memory.markdown(rows))
+
+
+def _soak(arguments: argparse.Namespace, command: str, folder: Path) -> None:
+    from chirpid.bench import soak
+
+    only = _chosen(arguments.only, tuple(soak.CASES), "case")
+    epochs = arguments.epochs or (48 if arguments.quick else 3000)
+    rows = soak.measure(folder, epochs=epochs, only=only, say=_say)
+    _publish(arguments, command, soak.as_json(rows), soak.markdown(rows))
+    grown = [row.case for row in rows if not row.flat]
+    if grown:
+        raise BenchmarkError(
+            f"After {epochs} epochs memory, descriptors, threads or children had grown in: "
+            f"{', '.join(grown)}. See the table."
+        )
+
+
+def _publish(
+    arguments: argparse.Namespace, command: str, rows: list[dict[str, object]], table: str
+) -> None:
+    """Print a table; write JSON and the page where they are wanted."""
+    from chirpid.bench.facts import machine
+    from chirpid.bench.report import VERSION, fill, machine_line, write_json
+
+    facts = machine()
+    print(table)
+    if arguments.output:
+        content = {"version": VERSION, "command": command, "machine": facts, "rows": rows}
+        write_json(Path(arguments.output), content)
+    if arguments.markdown:
+        head = f"`{command}`, {machine_line(facts)}:\n\n"
+        fill(Path(arguments.markdown), arguments.what, head + table)
 
 
 def table_of(rows: Sequence[Row]) -> Table:
@@ -62,7 +127,7 @@ def table_of(rows: Sequence[Row]) -> Table:
     table = Table(box=None, pad_edge=False)
     for column in ("work", "case"):
         table.add_column(column, no_wrap=True)
-    for column in ("segments/s", "median s", "from", "to", "ratio", "% of limit"):
+    for column in ("rows/s", "median s", "from", "to", "ratio", "% of limit"):
         table.add_column(column, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(
@@ -78,18 +143,58 @@ def table_of(rows: Sequence[Row]) -> Table:
     return table
 
 
-def _quiet(line: str) -> None:
-    """Say nothing: the output is not a terminal."""
+def _chosen(only: str | None, known: tuple[str, ...], what: str) -> tuple[str, ...]:
+    """Return the names in `only`, or all."""
+    if not only:
+        return known
+    for name in (wanted := tuple(part.strip() for part in only.split(","))):
+        if name not in known:
+            raise ConfigError(
+                f"There is no {what} '{name}'.{did_you_mean(name, known)} "
+                f"{what.capitalize()}s: {', '.join(known)}."
+            )
+    return wanted
 
 
-def _arguments(argv: Sequence[str]) -> argparse.Namespace:
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 130)
+
+
+def _say(line: str) -> None:
+    """Tell progress, away from the table."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="chirpid bench", description=__doc__)
-    parser.add_argument("what", choices=["loaders"])
-    parser.add_argument("--samples", type=int, default=1600, help="segments of each work")
-    parser.add_argument("--num-batches", type=int, help="batches instead of --samples")
-    parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--seeds", type=int, default=5, help="repetitions, each of another order")
-    parser.add_argument("--only", help="works, separated by commas")
-    parser.add_argument("--output", help="JSON file")
-    parser.add_argument("--quick", action="store_true", help="a look in seconds, not a measurement")
-    return parser.parse_args(list(argv))
+    commands = parser.add_subparsers(dest="what", required=True)
+    about = {
+        "loaders": "our loaders, plain torch and other libraries at the same work",
+        "memory": "peak memory of each mode as the set grows tenfold",
+        "soak": "thousands of epochs: memory, descriptors and threads must stay flat",
+    }
+    for name, text in about.items():
+        one = commands.add_parser(name, help=text, description=text)
+        one.add_argument("--output", metavar="FILE.json", help="write JSON; loaders draw a PNG too")
+        one.add_argument("--markdown", metavar="FILE.md", help="write the table into a page")
+        one.add_argument("--quick", action="store_true", help="a look, not a measurement")
+        if name != "memory":
+            one.add_argument("--only", help="names, separated by commas")
+        if name == "soak":
+            one.add_argument("--epochs", type=_positive, help="of each case, 3000")
+            continue
+        one.add_argument("--samples", type=_positive, help="rows of a pass, as each work has them")
+        one.add_argument("--batch-size", type=_positive, help="rows of a batch")
+        if name == "loaders":
+            one.add_argument("--num-batches", type=_positive, help="instead of --samples")
+            one.add_argument("--seeds", type=_positive, help="turns, each of another order; 5")
+    return parser
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return number

@@ -1,62 +1,130 @@
-"""The benchmark does the same work in every case, and says so in the documented shape."""
+"""Every work does the same in all its cases, and says so in the documented shape."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from chirpid.bench import timing
-from chirpid.bench.timing import Case, compare
+from chirpid.bench.works import WORKS
 from chirpid.cli.bench import main
-from chirpid.errors import ConfigError
+from chirpid.errors import BenchmarkError, ConfigError
 
 ROW = {
-    "work", "case", "median_s", "spread", "samples_per_s", "ratio", "baseline", "percent_of_limit",
+    "work", "case", "median_s", "spread", "ratio", "baseline", "percent_of_limit", "limit",
+    "samples_per_s", "batch_ms", "turns", "others_cores",
 }  # fmt: skip
+PROMISED = {
+    "floats-784", "lazy-wav", "lazy-flac", "lazy-ogg", "cached-f16", "cached-f32",
+    "transport-16mb", "folds-5x4", "train-cached", "train-lazy-flac", "resume",
+}  # fmt: skip
+MORE = {
+    "folds-5x4": {"fold_switch_ms", "fold_first_batch_ms"},
+    "train-cached": {"wait_share", "core_s"},
+    "train-lazy-flac": {"wait_share", "core_s"},
+    "overhead": {"monitor_percent", "sender_core_ms"},
+}
+TINY = ["--quick", "--samples", "15", "--batch-size", "4", "--seeds", "1"]
 
 
-def test_a_run_writes_a_row_per_case_in_the_documented_shape(tmp_path: Path) -> None:
-    out = tmp_path / "bench.json"
-    only = ["--only", "cached-f16,lazy-flac", "--samples", "12", "--batch-size", "4"]
-    assert main(["loaders", *only, "--seeds", "1", "--output", str(out)]) == 0
-    report = json.loads(out.read_text())
-    assert report["version"] == 1
-    assert report["machine"]["cores"] >= 1
-    for work in ("cached-f16", "lazy-flac"):
-        rows = {row["case"]: row for row in report["rows"] if row["work"] == work}
-        assert {"chirpid", "limit"} < set(rows)
-        assert all(set(row) == ROW for row in rows.values())
-        baseline = rows[rows["chirpid"]["baseline"]]
-        assert baseline["ratio"] == 1.0
-        assert rows["limit"]["percent_of_limit"] == 100.0
-        for row in rows.values():
-            assert row["spread"][0] <= row["median_s"] <= row["spread"][1]
-
-
-def test_ratios_are_taken_within_a_turn_so_that_a_slow_turn_is_slow_for_all(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    spent = {"base": iter([9.0, 2.0, 200.0, 2.0]), "ours": iter([9.0, 1.0, 100.0, 1.0])}
-
-    def case(name: str) -> Case:
-        def run(seed: int) -> Iterator[object]:
-            yield name
-
-        return Case("work", name, run)
-
-    def told(batches: Iterator[object]) -> float:
-        return next(spent[str(next(batches))])
-
-    monkeypatch.setattr(timing, "time_of_pass", told)
-    cases = [case("base"), case("ours")]
-    rows = compare(
-        cases, baseline="base", limit="base", num_samples=10, seeds=[0, 1, 2], say=lambda line: None
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what all works, at their smallest, have written."""
+    folder = tmp_path_factory.mktemp("bench")
+    page = folder / "page.md"
+    page.write_text(
+        "before\n<!-- bench:loaders -->\nwhat was there before\n<!-- /bench:loaders -->\nafter\n"
     )
-    assert [row.ratio for row in rows] == [1.0, 2.0]
-    assert rows[0].median_s == 2.0
+    out = ["--output", str(folder / "bench.json"), "--markdown", str(page)]
+    assert main(["loaders", *TINY, *out]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def report(run: Path) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads((run / "bench.json").read_text(encoding="utf-8"))
+    return loaded
+
+
+def test_the_promised_works_are_there() -> None:
+    assert set(WORKS) >= PROMISED
+
+
+@pytest.mark.parametrize("work", WORKS)
+def test_a_work_has_a_row_per_case_in_the_documented_shape(
+    report: dict[str, Any], work: str
+) -> None:
+    rows = {row["case"]: row for row in report["rows"] if row["work"] == work}
+    ours = rows["chirpid"]
+    assert rows[ours["baseline"]]["ratio"] == 1.0
+    assert {(row["baseline"], row["limit"]) for row in rows.values()} == {
+        (ours["baseline"], ours["limit"])
+    }
+    if ours["limit"] in rows:
+        assert rows[ours["limit"]]["percent_of_limit"] == 100.0
+    for row in rows.values():
+        assert set(row) >= ROW
+        assert row["spread"][0] <= row["median_s"] <= row["spread"][1]
+        assert row["batch_ms"] == sorted(row["batch_ms"])
+        assert row["turns"] >= 1
+    assert set(ours) - ROW == MORE.get(work, set())
+
+
+def test_the_report_says_where_and_how_it_was_made(report: dict[str, Any]) -> None:
+    assert (report["version"], report["complete"]) == (1, True)
+    assert report["command"].startswith("chirpid bench loaders --quick")
+    assert report["machine"]["cores"] >= 1
+    assert report["options"]["samples"] == 15
+    assert list(dict.fromkeys(row["work"] for row in report["rows"])) == list(WORKS)
+
+
+def test_a_plot_lies_beside_the_figures(run: Path) -> None:
+    assert (run / "bench.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_table_stands_between_its_markers(run: Path, report: dict[str, Any]) -> None:
+    page = (run / "page.md").read_text(encoding="utf-8")
+    assert page.startswith("before\n<!-- bench:loaders -->\n`chirpid bench loaders")
+    assert page.endswith("<!-- /bench:loaders -->\nafter\n")
+    assert "what was there before" not in page
+    assert page.count("\n| `") == len(report["rows"])
+    assert "| torch DataLoader (baseline) |" in page
+
+
+def test_a_page_without_markers_is_left_alone(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("mine\n")
+    with pytest.raises(ConfigError, match=r"no place for the table.*<!-- bench:loaders -->"):
+        main(["loaders", *TINY, "--only", "resume", "--markdown", str(page)])
+    assert page.read_text() == "mine\n"
+
+
+def test_a_run_that_stops_leaves_the_works_that_were_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(bench: object) -> object:
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(WORKS, "overhead", stopped)
+    out = tmp_path / "bench.json"
+    with pytest.raises(KeyboardInterrupt):
+        main(["loaders", *TINY, "--only", "resume,overhead", "--output", str(out)])
+    report = json.loads(out.read_text(encoding="utf-8"))
+    assert report["complete"] is False
+    assert {row["work"] for row in report["rows"]} == {"resume"}
+
+
+def test_a_work_whose_loader_repeats_rows_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    from chirpid.bench import ours
+
+    def always_the_first(ids: Any, key_N: Any, *, seed: int, epoch: int = 0) -> Any:
+        return ids * 0
+
+    monkeypatch.setattr(ours, "shuffled", always_the_first)
+    with pytest.raises(BenchmarkError, match=r"cached-f32, chirpid: .* row 0 came 15 times, not 1"):
+        main(["loaders", *TINY, "--only", "cached-f32"])
 
 
 def test_an_unknown_work_is_refused_with_a_hint() -> None:
