@@ -88,7 +88,7 @@ class _Work:
         """Return what was done and what it costs, in one line."""
         seconds = max(time.perf_counter() - self._begin, 1e-9)
         error = self.rounding.result()
-        cost = f"; {error.dtype} is off by {error.text()}" if error else ""
+        cost = f"; {error.dtype}: {error.text()}" if error else ""
         return (
             f"built {self.num_rows} segments in {seconds:.1f} s "
             f"({self.num_rows / seconds:.0f} per second){cost}"

@@ -22,15 +22,24 @@ class RoundingError:
     """Share of the values that lay beyond what the number type can hold."""
 
     def text(self) -> str:
-        """Return the figures for people: "0.21 dB at most, 0.12 dB rms, nothing clipped"."""
-        unit = f" {self.unit}" if self.unit else ""
-        clipped = f"{self.clipped:.2g} of the values clipped" if self.clipped else "nothing clipped"
-        return f"{self.worst:.2g}{unit} at most, {self.rms:.2g}{unit} rms, {clipped}"
+        """Return the figures for people: "0.21 dB off at most, 0.12 dB rms, nothing clipped"."""
+        if self.worst == 0:
+            return "exact"
+        clipped = f"{self._clipped()} of the values clipped" if self.clipped else "nothing clipped"
+        worst, rms = self._told(self.worst), self._told(self.rms)
+        return f"{worst} off at most, {rms} rms, {clipped}"
 
     def short(self) -> str:
         """Return the largest error for a table: "0.21 dB"."""
-        unit = f" {self.unit}" if self.unit else ""
-        return f"{self.worst:.2g}{unit}" + (f", {self.clipped:.1%} clipped" if self.clipped else "")
+        if self.worst == 0:
+            return "exact"
+        return self._told(self.worst) + (f", {self._clipped()} clipped" if self.clipped else "")
+
+    def _told(self, value: float) -> str:
+        return f"{value:.2g} {self.unit}".rstrip()
+
+    def _clipped(self) -> str:
+        return f"{100 * self.clipped:.2g} %"
 
 
 def rounding_error(about: object) -> RoundingError | None:

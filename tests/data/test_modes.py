@@ -153,9 +153,9 @@ def test_building_tells_its_size_before_and_its_error_after(
     assert len(said) == 2
     assert re.fullmatch(r"building the cache \w+(-7)?: 0\.1 MiB; mode\.cache_gib allows 1\.0 GiB",
                         said[0])  # fmt: skip
-    built, _, cost = said[1].partition("; uint8 is off by ")
+    built, _, cost = said[1].partition("; uint8: ")
     assert re.fullmatch(r"built 36 segments in [\d.]+ s \(\d+ per second\)", built)
-    assert re.fullmatch(r"0\.2\d? dB at most, 0\.1\d? dB rms, nothing clipped", cost)
+    assert re.fullmatch(r"0\.2\d? dB off at most, 0\.1\d? dB rms, nothing clipped", cost)
     (entry,) = list_caches(tmp_path)
     error = rounding_error(entry.about)
     assert error is not None

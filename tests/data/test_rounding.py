@@ -12,7 +12,7 @@ import torch
 
 from chirpid.data.kept import RowSpec
 from chirpid.data.rounding import MEASURE_EVERY, Rounding
-from chirpid.storage.facts import rounding_error
+from chirpid.storage.facts import RoundingError, rounding_error
 from chirpid.types import Keep, StoreDtype
 
 RANGES = {StoreDtype.uint8: (-100.0, 5.0)}
@@ -69,7 +69,7 @@ def test_only_what_is_out_of_reach_counts_as_clipped(dtype, inside, beyond) -> N
     found = measured(spec_of(dtype, values.shape[1]), values).result()
     assert found is not None
     assert found.clipped == pytest.approx(len(beyond) / values.shape[1])
-    assert ("nothing clipped" in found.text()) == (not beyond)
+    assert ("of the values clipped" in found.text()) == bool(beyond)
 
 
 def test_one_row_in_so_many_is_measured_and_threads_do_not_lose_any() -> None:
@@ -102,3 +102,16 @@ def test_the_error_comes_back_from_the_facts_of_a_cache() -> None:
     for wrong in ({}, None, [], {"error": 3}, {"error": {"worst": 1}}):
         assert rounding_error(wrong) is None
     assert asdict(rounding.result())["unit"] == "dB"
+
+
+def test_figures_are_told_with_their_unit() -> None:
+    error = RoundingError("int16", "of full scale", 9, worst=0.43, rms=0.00028, clipped=1.7e-5)
+    assert error.text() == (
+        "0.43 of full scale off at most, 0.00028 of full scale rms, 0.0017 % of the values clipped"
+    )
+    assert error.short() == "0.43 of full scale, 0.0017 % clipped"
+    assert RoundingError("uint8", "dB", 9, 0.2059, 0.12, 0.0).short() == "0.21 dB"
+    assert RoundingError("float16", "", 9, 0.01, 0.002, 0.0).text() == (
+        "0.01 off at most, 0.002 rms, nothing clipped"
+    )
+    assert RoundingError("float32", "dB", 9, 0.0, 0.0, 0.0).text() == "exact"
