@@ -20,6 +20,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     (
         "chirpid.errors",
         "chirpid.types",
+        "chirpid.targets",
         "chirpid.seeds",
         "chirpid.storage.atomic",
         "chirpid.native",

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import sys
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from chirpid.errors import ConfigError, did_you_mean
+from chirpid.targets import find_target
 
 
 def find_model(target: str) -> Callable[..., Any]:
@@ -22,20 +21,9 @@ def find_model(target: str) -> Callable[..., Any]:
     Raises:
         ConfigError: there is none.
     """
-    module, _, name = target.rpartition(".")
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.append(here)  # last: a file of the user's must not stand in for a library
-    try:
-        found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(
-            f"model.target={target} cannot be imported: {error}. Give package.module.Class, "
-            "from the folder you are in or from PYTHONPATH."
-        ) from error
-    if not callable(found):
-        raise ConfigError(f"model.target={target} is not a class or function.")
-    return found  # type: ignore[no-any-return]
+    return find_target(
+        target, setting="model.target", form="package.module.Class", kind="a class or function"
+    )
 
 
 def make_network(target: str, params: Mapping[str, Any], num_classes: int) -> nn.Module:

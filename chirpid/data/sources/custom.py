@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import os
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from chirpid.data.manifest import Manifest
 from chirpid.data.sources.csv_table import existing_folder
 from chirpid.data.tables import ROW, Table
 from chirpid.errors import ConfigError, DataError
+from chirpid.targets import find_target
 from chirpid.types import OnBad
 
 
@@ -40,7 +39,10 @@ def load_custom(
         ConfigError: there is no such function, or it does not take `params`.
         DataError: it returns no table, or no row of it can be used.
     """
-    frame = _call(find_function(target), target, params)
+    function = find_target(
+        target, setting="dataset.target", form="package.module.function", kind="a function"
+    )
+    frame = _call(function, target, params)
     table = Table(f"the table of {target}", _as_text(frame))
     table.require(columns.filename, "dataset.filename_column")
     base = _common_folder(list(table.frame[columns.filename]), target) if root is None else root
@@ -54,29 +56,6 @@ def load_custom(
         limit=limit,
         group_missing=group_missing,
     )
-
-
-def find_function(target: str) -> Callable[..., object]:
-    """Return the function at a dotted path.
-
-    Raises:
-        ConfigError: no such module or function.
-    """
-    module, _, function = target.rpartition(".")
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.append(here)  # last: a file of the user's must not stand in for a library
-    try:
-        found = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(
-            f"dataset.target={target} cannot be imported: {error}. Give package.module.function, "
-            "from the folder you are in or from PYTHONPATH."
-        ) from error
-    if not callable(found):
-        raise ConfigError(f"dataset.target={target} is not a function.")
-    made: Callable[..., object] = found
-    return made
 
 
 def _call(function: Callable[..., object], target: str, params: Mapping[str, Any]) -> pd.DataFrame:
