@@ -83,12 +83,12 @@ def read_windows(
 class Decoder:
     """One open recording. Not for two threads at once."""
 
-    def __init__(self, path: Path, *, channel: int = MEAN, format: str | None = None) -> None:
-        self.path = path
+    def __init__(self, path: str | Path, *, channel: int = MEAN, format: str | None = None) -> None:
+        self._name = path  # a Path costs as much to make as a small file to open
         self.channel = channel
         self._wav = open_wav(path) if format in (None, "WAV") else None
         if self._wav is None:
-            self._file = open_recording(path)
+            self._file = open_recording(self.path)
             self.info = info_of(self._file)
         else:
             self.info = _info_of_wav(self._wav)
@@ -97,6 +97,10 @@ class Decoder:
         self._kept_start = 0
         self._kept: Float32 = _NOTHING
         self._refuse_another_file(format)
+
+    @property
+    def path(self) -> Path:
+        return Path(self._name)
 
     def __enter__(self) -> Decoder:
         return self

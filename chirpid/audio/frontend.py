@@ -158,10 +158,7 @@ class FrontEnd(nn.Module):
             return self._spectrogram(wave_BT.float())
 
     def _spectrogram(self, wave_BT: Tensor) -> Tensor:
-        if wave_BT.shape[-1] < self.fft_samples:
-            raise ValueError(
-                f"{wave_BT.shape[-1]} samples are fewer than one window of {self.fft_samples}."
-            )
+        self._refuse_short(wave_BT)
         window_N, mel_MK = cast(Tensor, self.window), cast(Tensor, self.mel_MK)
         if _has_samples(wave_BT) and window_N.device.type == "cpu":
             return self._clip_by_clip(wave_BT)
@@ -175,11 +172,40 @@ class FrontEnd(nn.Module):
         waves_BT = wave_BT.detach().contiguous().view(-1, wave_BT.shape[-1])
         num_clips, num_samples = waves_BT.shape
         out_BMF = torch.empty(num_clips, self.num_mels, self.num_frames(num_samples))
+        self._write(waves_BT, out_BMF, num_threads=torch.get_num_threads())
+        return out_BMF.view(*wave_BT.shape[:-1], *out_BMF.shape[1:])
+
+    def into(self, wave_T: Tensor, out_MF: Tensor) -> None:
+        """Write the spectrogram of one waveform over `out_MF`, with the bits of a call.
+
+        For loaders: takes no memory but its own, and no thread but the one that calls.
+
+        Args:
+            wave_T: float32 on the CPU, contiguous.
+            out_MF: float32 on the CPU, contiguous.
+        Raises:
+            ValueError: the waveform is shorter than one analysis window.
+        """
+        self._refuse_short(wave_T)
+        if self.kind == "logmel" and self._native_fits():
+            self._write(wave_T[None], out_MF[None], num_threads=1)
+        else:
+            with torch.autocast("cpu", enabled=False):
+                self._write(wave_T[None], out_MF[None], num_threads=1)
+
+    def _refuse_short(self, wave_BT: Tensor) -> None:
+        if wave_BT.shape[-1] < self.fft_samples:
+            raise ValueError(
+                f"{wave_BT.shape[-1]} samples are fewer than one window of {self.fft_samples}."
+            )
+
+    def _write(self, waves_BT: Tensor, out_BMF: Tensor, *, num_threads: int) -> None:
+        num_clips, num_samples = waves_BT.shape
         engine = self._engine()
         if isinstance(engine, MelPlan):
             engine.run(
                 waves_BT.data_ptr(), out_BMF.data_ptr(), num_clips=num_clips,
-                num_samples=num_samples, num_threads=torch.get_num_threads(),
+                num_samples=num_samples, num_threads=num_threads,
             )  # fmt: skip
         else:
             for wave_T, out_MF in zip(waves_BT, out_BMF, strict=True):
@@ -189,7 +215,6 @@ class FrontEnd(nn.Module):
         if self.kind == "pcen":
             for number in range(num_clips):
                 out_BMF[number] = self._pcen(out_BMF[number])
-        return out_BMF.view(*wave_BT.shape[:-1], *out_BMF.shape[1:])
 
     def _engine(self) -> MelPlan | BandedMel:
         """Return what transforms clips on a CPU, made anew when a saved state was loaded."""

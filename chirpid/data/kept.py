@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from chirpid.native import handle
+from chirpid.native.narrow import narrow, through_kept
 from chirpid.types import Keep, StoreDtype
 
 TORCH_DTYPES = {
@@ -71,7 +73,12 @@ class RowSpec:
 
         int16 ends at full scale, float16 at 65504, uint8 at `low` and `high`.
         """
-        if self.dtype is StoreDtype.int16:
+        if _is_native(values, torch.float32) and _is_native(kept, self.torch_dtype):
+            narrow(
+                self.dtype.value, values.data_ptr(), kept.data_ptr(), kept.numel(),
+                scale=self._steps, offset=self.offset,
+            )  # fmt: skip
+        elif self.dtype is StoreDtype.int16:
             kept.copy_((values * INT16_SCALE).round_().clamp_(-32768, 32767))
         elif self.dtype is StoreDtype.uint8:
             kept.copy_(((values - self.offset) / self.scale).round_().clamp_(0, 255))
@@ -79,6 +86,25 @@ class RowSpec:
             kept.copy_(values.clamp(-FLOAT16_MAX, FLOAT16_MAX))
         else:
             kept.copy_(values)
+
+    def through_kept(self, values: Tensor) -> None:
+        """Replace float32 `values`, contiguous, by what `narrow` and `widen` leave of them."""
+        if self.dtype is StoreDtype.float32:
+            return
+        if _is_native(values, torch.float32):
+            through_kept(
+                self.dtype.value, values.data_ptr(), values.numel(),
+                scale=self._steps, step=self.scale, offset=self.offset,
+            )  # fmt: skip
+        else:
+            kept = torch.empty(values.shape, dtype=self.torch_dtype)
+            self.narrow(values, kept)
+            self.widen(kept, values)
+
+    @property
+    def _steps(self) -> float:
+        """What narrowing multiplies int16 by, and divides uint8 by."""
+        return INT16_SCALE if self.dtype is StoreDtype.int16 else self.scale
 
     def widen(self, kept: Tensor, out: Tensor) -> Tensor:
         """Write kept numbers into a float32 batch and return it."""
@@ -88,3 +114,13 @@ class RowSpec:
         if self.offset != 0.0:
             out.add_(self.offset)
         return out
+
+
+def _is_native(tensor: Tensor, dtype: torch.dtype) -> bool:
+    """Return whether the native library can work on the memory of `tensor`."""
+    return (
+        handle() is not None
+        and tensor.dtype == dtype
+        and tensor.is_contiguous()
+        and tensor.device.type == "cpu"
+    )

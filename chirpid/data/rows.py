@@ -7,22 +7,28 @@ the same bits.
 from __future__ import annotations
 
 import contextlib
+import math
+import os
+import threading
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from chirpid.audio.decode import Decoder
+from chirpid.audio.decode import Decoder, Float32
 from chirpid.audio.frontend import FrontEnd
-from chirpid.audio.resample import source_span, to_rate
+from chirpid.audio.resample import implementation as resampling
+from chirpid.audio.resample import source_span, to_rate_into
 from chirpid.data.kept import RowSpec, Stages
 from chirpid.data.segments import SegmentTable
 from chirpid.errors import ConfigError
 from chirpid.types import Keep, StoreDtype
 
 Watch = Callable[[int, Tensor, Tensor], None]
+
+_kept = threading.local()
 
 
 @contextlib.contextmanager
@@ -57,12 +63,34 @@ class RowMaker:
             shape = (frontend.num_mels, frontend.num_frames(self.num_samples))
         self.spec = RowSpec(keep, dtype, shape, *_value_range(frontend, keep, dtype))
 
+    @property
+    def implementation(self) -> str:
+        """What makes the rows: "native-1", or what each part runs on where they differ.
+
+        Rows of another implementation differ in their last bits.
+        """
+        parts = {"resampling": resampling()}
+        if self.spec.keep is Keep.spectrogram:
+            parts["front end"] = self.frontend.implementation
+        if len(set(parts.values())) == 1:
+            return parts["resampling"]
+        return ", ".join(f"{part} {name}" for part, name in parts.items())
+
     def make(self, index: int, out: Tensor, stages: Stages) -> None:
         """Write segment `index` into the kept row `out`; add seconds spent to `stages`."""
-        begin = time.perf_counter()
-        with self.open(int(self.segments.recording_N[index])) as decoder:
-            _add(stages, "decode", time.perf_counter() - begin)
+        with torch.inference_mode(), one_thread(), self._timed_open(index, stages) as decoder:
             self._make(index, decoder, out, stages)
+
+    def make_batch(self, ids: Sequence[int], out: Tensor, stages: Stages) -> None:
+        """Write segments into float32 `out` [B, *shape], with the bits that kept rows give back."""
+        assert out.is_contiguous(), "rows are written by their address"
+        with torch.inference_mode(), one_thread():
+            for index, row in zip(ids, out.unbind(), strict=True):
+                with self._timed_open(index, stages) as decoder:
+                    self._values_into(index, decoder, row, stages)
+                begin = time.perf_counter()
+                self.spec.through_kept(row)
+                _add(stages, "frontend", time.perf_counter() - begin)
 
     def make_range(self, first: int, end: int, out: Tensor, watch: Watch | None = None) -> None:
         """Write segments first..end-1 into `out` [n, *shape], opening each recording once.
@@ -71,19 +99,33 @@ class RowMaker:
             watch: told of every row as (segment, float32 values, row as kept).
         """
         recordings = self.segments.recording_N[first:end]
-        for recording in dict.fromkeys(recordings.tolist()):
-            with self.open(recording) as decoder:
-                for offset in (recordings == recording).nonzero()[0].tolist():
-                    self._make(first + offset, decoder, out[offset], Stages(), watch)
+        with torch.inference_mode(), one_thread():
+            for recording in dict.fromkeys(recordings.tolist()):
+                with self.open(recording) as decoder:
+                    for offset in (recordings == recording).nonzero()[0].tolist():
+                        self._make(first + offset, decoder, out[offset], Stages(), watch)
 
     def open(self, recording: int) -> Decoder:
         """Return an open decoder of a recording."""
         table = self.segments
         return Decoder(
-            Path(table.root, table.recordings[recording]),
+            os.path.join(table.root, table.recordings[recording]),
             channel=int(table.channel_R[recording]),
             format=table.formats[recording],
         )
+
+    def waveform(self, index: int, decoder: Decoder, stages: Stages) -> Tensor:
+        """Return float32 [T] of segment `index` at the front end's rate, zero-padded."""
+        wave = np.empty(self.num_samples, dtype=np.float32)
+        with torch.inference_mode(), one_thread():
+            self._waveform_into(index, decoder, wave, stages)
+        return torch.from_numpy(wave)
+
+    def _timed_open(self, index: int, stages: Stages) -> Decoder:
+        begin = time.perf_counter()
+        decoder = self.open(int(self.segments.recording_N[index]))
+        _add(stages, "decode", time.perf_counter() - begin)
+        return decoder
 
     def _make(
         self,
@@ -93,32 +135,43 @@ class RowMaker:
         stages: Stages,
         watch: Watch | None = None,
     ) -> None:
-        values = self.waveform(index, decoder, stages)
+        in_place = self.spec.dtype is StoreDtype.float32 and out.is_contiguous()
+        values = out if in_place else _buffer("row", self.spec.shape)
+        self._values_into(index, decoder, values, stages)
         begin = time.perf_counter()
-        with torch.inference_mode(), one_thread():
-            if self.spec.keep is Keep.spectrogram:
-                values = self.frontend(values[None])[0]
+        if not in_place:
             self.spec.narrow(values, out)
-            if watch is not None:
-                watch(index, values, out)
+        if watch is not None:
+            watch(index, values, out)
         _add(stages, "frontend", time.perf_counter() - begin)
 
-    def waveform(self, index: int, decoder: Decoder, stages: Stages) -> Tensor:
-        """Return float32 [T] of segment `index` at the front end's rate, zero-padded."""
-        table = self.segments
-        from_hz = int(table.sample_rate_R[table.recording_N[index]])
-        to_hz = self.frontend.sample_rate_hz
-        first, length = source_span(
-            int(table.start_N[index]), self.num_samples, from_hz=from_hz, to_hz=to_hz
-        )
+    def _values_into(self, index: int, decoder: Decoder, out: Tensor, stages: Stages) -> None:
+        """Write segment `index` into float32 `out`, contiguous: waveform or spectrogram."""
+        if self.spec.keep is Keep.waveform:
+            self._waveform_into(index, decoder, out.numpy(), stages)
+            return
+        wave_T = _buffer("wave", (self.num_samples,))
+        self._waveform_into(index, decoder, wave_T.numpy(), stages)
         begin = time.perf_counter()
-        frames = decoder.window(first, length)
-        decoded = time.perf_counter()
-        with torch.inference_mode(), one_thread():
-            wave_T = to_rate(frames, self.num_samples, from_hz=from_hz, to_hz=to_hz)
+        self.frontend.into(wave_T, out)
+        _add(stages, "frontend", time.perf_counter() - begin)
+
+    def _waveform_into(self, index: int, decoder: Decoder, wave: Float32, stages: Stages) -> None:
+        table = self.segments
+        start, to_hz = int(table.start_N[index]), self.frontend.sample_rate_hz
+        from_hz = int(table.sample_rate_R[table.recording_N[index]])
+        begin = time.perf_counter()
+        if from_hz == to_hz:
+            decoder.window_into(wave, start)
+            decoded = time.perf_counter()
+        else:
+            first, length = source_span(start, len(wave), from_hz=from_hz, to_hz=to_hz)
+            frames = _buffer("frames", (length,)).numpy()
+            decoder.window_into(frames, first)
+            decoded = time.perf_counter()
+            to_rate_into(frames, wave, from_hz=from_hz, to_hz=to_hz)
         _add(stages, "decode", decoded - begin)
         _add(stages, "resample", time.perf_counter() - decoded)
-        return wave_T
 
 
 def _value_range(frontend: FrontEnd, keep: Keep, dtype: StoreDtype) -> tuple[float, float]:
@@ -137,3 +190,17 @@ def _value_range(frontend: FrontEnd, keep: Keep, dtype: StoreDtype) -> tuple[flo
 
 def _add(stages: Stages, name: str, seconds: float) -> None:
     stages[name] = stages.get(name, 0.0) + seconds
+
+
+def _buffer(name: str, shape: tuple[int, ...]) -> Tensor:
+    """Return float32 memory of this thread, in use until it is asked for the same name again.
+
+    Fresh memory of this size comes from the system each time, page by page.
+    """
+    size = math.prod(shape)
+    kept: Tensor | None = getattr(_kept, name, None)
+    if kept is None or len(kept) < size:
+        with torch.inference_mode(False):  # it outlives the mode of the caller
+            kept = torch.empty(size)
+        setattr(_kept, name, kept)
+    return kept[:size].view(shape)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chirpid import native
 from chirpid.audio.decode import probe
 from chirpid.data.kept import RowSpec
 from chirpid.data.rows import RowMaker, one_thread
@@ -142,3 +144,52 @@ def test_uint8_is_for_log_mel_alone_and_reaches_from_floor_to_ceiling(maker: Row
     for wrong in ({"keep": Keep.waveform}, {"kind": "pcen"}):
         with pytest.raises(ConfigError, match="uint8"):
             maker_of(table, dtype=StoreDtype.uint8, **wrong)
+
+
+DTYPES = [(Keep.spectrogram, dtype) for dtype in StoreDtype] + [
+    (Keep.waveform, dtype) for dtype in StoreDtype if dtype is not StoreDtype.uint8
+]
+
+
+@pytest.mark.parametrize(("keep", "dtype"), DTYPES)
+def test_a_batch_has_the_bits_that_kept_rows_give_back(
+    maker: RowMaker, keep: Keep, dtype: StoreDtype
+) -> None:
+    made = maker_of(maker.segments, keep=keep, dtype=dtype)
+    ids = [3, 0, len(made.segments) - 1, 3]
+    batch = torch.full((len(ids), *made.spec.shape), torch.nan)
+    made.make_batch(ids, batch, {})
+    for index, row in zip(ids, batch, strict=True):
+        kept = torch.empty(made.spec.shape, dtype=made.spec.torch_dtype)
+        made.make(index, kept, {})
+        assert torch.equal(made.spec.widen(kept, torch.empty(made.spec.shape)), row)
+
+
+def test_threads_that_make_rows_at_once_make_the_same_rows(maker: RowMaker) -> None:
+    made = maker_of(maker.segments)
+    ids = list(range(len(made.segments)))
+    alone = torch.empty(len(ids), *made.spec.shape)
+    made.make_batch(ids, alone, {})
+    together = [torch.empty_like(alone) for _ in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda out: made.make_batch(ids, out, {}), together))
+    assert all(torch.equal(out, alone) for out in together)
+
+
+def test_a_waveform_is_the_same_sound_as_its_row(maker: RowMaker) -> None:
+    row = torch.empty(maker.spec.shape)
+    maker.make(1, row, {})
+    with maker.open(int(maker.segments.recording_N[1])) as decoder:
+        wave = maker.waveform(1, decoder, {})
+    assert torch.equal(wave, row)
+    wave.mul_(2)  # its own memory, and no inference tensor
+    again = torch.empty(maker.spec.shape)
+    maker.make(1, again, {})
+    assert torch.equal(row, again)
+
+
+def test_what_made_the_rows_is_named(maker: RowMaker) -> None:
+    assert maker.implementation == ("torch" if native.handle() is None else "native-1")
+    made = maker_of(maker.segments, fft_samples=600)  # not a power of two: torch
+    expected = "resampling native-1, front end torch" if native.handle() else "torch"
+    assert made.implementation == expected

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from chirpid.data.datasets.base import BatchDataset
@@ -23,10 +22,6 @@ class LazyDataset(BatchDataset):
     def fetch(self, ids: IntArray, out: Tensor | None = None) -> tuple[Tensor, Stages]:
         stages = Stages()
         ids, batch = self._batch(ids, out)
-        # Through the kept type, so that a lazy batch has the bits of a cached one.
-        row = torch.empty(self.spec.shape, dtype=self.spec.torch_dtype)
-        for position, index in enumerate(ids.tolist()):
-            self.maker.make(index, row, stages)
-            self.spec.widen(row, batch[position])
+        self.maker.make_batch(ids.tolist(), batch, stages)
         stages["num_cache_misses"] = len(ids)
         return batch, stages

@@ -1,8 +1,7 @@
 // Linear samples of WAV files as mono floats.
 #pragma once
 
-#include <cstddef>
-#include <cstdint>
+#include <stdint.h>
 
 // The numbers of a subtype are shared with chirpid/native/pcm.py.
 enum ChirpidPcm { PCM_U8 = 0, PCM_16 = 1, PCM_24 = 2, PCM_32 = 3, PCM_FLOAT = 4, PCM_DOUBLE = 5 };

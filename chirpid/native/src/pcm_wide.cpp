@@ -1,7 +1,9 @@
 // Samples as they lie in a file to mono floats; elementwise, so that every width gives the same bits.
-#include <cstring>
+// Only C headers here: a function of the C++ library that is compiled for wide vectors might be
+// linked into code that runs without them.
+#include <stdint.h>
+#include <string.h>
 
-#include "common.h"
 #include "pcm.h"
 
 namespace CHIRPID_WIDTH {
@@ -13,7 +15,7 @@ inline float value_of(const unsigned char* at) {
         return static_cast<float>(static_cast<int>(*at) - 128) * (1.0f / 128);
     } else if constexpr (SUBTYPE == PCM_16) {
         int16_t value;
-        std::memcpy(&value, at, 2);
+        memcpy(&value, at, 2);
         return static_cast<float>(value) * (1.0f / 32768);
     } else if constexpr (SUBTYPE == PCM_24) {
         const uint32_t value = static_cast<uint32_t>(at[0]) << 8 |
@@ -22,15 +24,15 @@ inline float value_of(const unsigned char* at) {
         return static_cast<float>(static_cast<int32_t>(value)) * (1.0f / 2147483648.0f);
     } else if constexpr (SUBTYPE == PCM_32) {
         int32_t value;
-        std::memcpy(&value, at, 4);
+        memcpy(&value, at, 4);
         return static_cast<float>(value) * (1.0f / 2147483648.0f);
     } else if constexpr (SUBTYPE == PCM_FLOAT) {
         float value;
-        std::memcpy(&value, at, 4);
+        memcpy(&value, at, 4);
         return value;
     } else {
         double value;
-        std::memcpy(&value, at, 8);
+        memcpy(&value, at, 8);
         return static_cast<float>(value);
     }
 }
@@ -66,9 +68,9 @@ void mean_of(const unsigned char* at, int64_t num_frames, int num_channels, floa
 void make_finite(float* values, int64_t count) {
     for (int64_t i = 0; i < count; i++) {
         uint32_t bits;
-        std::memcpy(&bits, values + i, 4);
+        memcpy(&bits, values + i, 4);
         bits = (bits & 0x7f800000u) == 0x7f800000u ? 0u : bits;
-        std::memcpy(values + i, &bits, 4);
+        memcpy(values + i, &bits, 4);
     }
 }
 

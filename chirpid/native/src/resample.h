@@ -1,7 +1,7 @@
 // A resampler whose weights lie as the lanes of a vector want them.
 #pragma once
 
-#include <cstdint>
+#include <stdint.h>
 
 constexpr int RESAMPLE_LANES = 16;
 

@@ -3,11 +3,12 @@
 // Neighbouring outputs read nearly the same inputs, so 16 of them share one band of inputs; what a
 // lane does not want is weighted with zero, which changes no bit of its sum. Every output is thus
 // the same sum in the same order at every vector width and wherever a window begins.
-#include <algorithm>
-#include <cstring>
-#include <vector>
+//
+// Only C headers here: a function of the C++ library that is compiled for wide vectors might be
+// linked into code that runs without them.
+#include <stdint.h>
+#include <string.h>
 
-#include "common.h"
 #include "resample.h"
 
 namespace CHIRPID_WIDTH {
@@ -33,7 +34,7 @@ inline __attribute__((always_inline)) void add_tap(const float* weights, const f
 #pragma GCC unroll 4
     for (int part = 0; part < PARTS; part++) {
         Lanes weight;
-        std::memcpy(&weight, weights + part * WIDTH, sizeof weight);
+        memcpy(&weight, weights + part * WIDTH, sizeof weight);
 #pragma GCC unroll 8
         for (int n = 0; n < N; n++) sum[n][part] += weight * in[n * step];
     }
@@ -56,7 +57,7 @@ inline void sum_taps(const float* weights, int64_t num_taps, const float* in, in
 #pragma GCC unroll 4
         for (int part = 0; part < PARTS; part++) {
             const Lanes total = one[n][part] + other[n][part];
-            std::memcpy(sums + n * LANES + part * WIDTH, &total, sizeof total);
+            memcpy(sums + n * LANES + part * WIDTH, &total, sizeof total);
         }
 }
 
@@ -73,9 +74,9 @@ void frames_of(const ChirpidResample& plan, const float* in, int64_t frame, int6
                     in + plan.input_at[group], step, sums);
         for (int n = 0; n < N; n++) {
             const int64_t at = lane + n * per_frame;
-            const int64_t end = std::min<int64_t>(LANES, per_frame - group * LANES);
+            const int64_t left = per_frame - group * LANES, end = left < LANES ? left : LANES;
             if (at >= first && at + end <= stop && end == LANES) {
-                std::memcpy(out + (at - first), sums + n * LANES, 4 * LANES);
+                memcpy(out + (at - first), sums + n * LANES, 4 * LANES);
                 continue;
             }
             for (int64_t i = 0; i < end; i++)
@@ -87,10 +88,9 @@ void frames_of(const ChirpidResample& plan, const float* in, int64_t frame, int6
 }  // namespace
 
 int resample(const ChirpidResample& plan, const float* in, int64_t num_in, int64_t first,
-             int64_t count, float* out) {
+             int64_t count, float* out, float* padded) {
     const int64_t per_frame = plan.outputs_per_frame, step = plan.inputs_per_frame;
     const int64_t stop = first + count;
-    static thread_local std::vector<float> padded;
     const int64_t last_frame = (stop - 1) / per_frame;
     for (int64_t frame = first / per_frame; frame <= last_frame;) {
         const int64_t left = last_frame + 1 - frame;
@@ -103,11 +103,11 @@ int resample(const ChirpidResample& plan, const float* in, int64_t num_in, int64
             else
                 frames_of<1>(plan, in + begin, frame, first, stop, out);
         } else {  // at an end: zeros beside the inputs that there are
-            padded.assign(plan.num_inputs, 0.0f);
-            const int64_t from = std::clamp<int64_t>(begin, 0, num_in);
-            const int64_t to = std::clamp<int64_t>(begin + plan.num_inputs, from, num_in);
-            std::copy(in + from, in + to, padded.data() + (from - begin));
-            frames_of<1>(plan, padded.data(), frame, first, stop, out);
+            for (int64_t i = 0; i < plan.num_inputs; i++) {
+                const int64_t at = begin + i;
+                padded[i] = at >= 0 && at < num_in ? in[at] : 0.0f;
+            }
+            frames_of<1>(plan, padded, frame, first, stop, out);
         }
         frame += num;
     }
