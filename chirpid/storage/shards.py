@@ -15,6 +15,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -148,6 +149,8 @@ class ShardMap:
             .view(end - self.first, *layout.shape)
         )
         """As kept, [n, *shape]. Not checked: call `check` for the rows that are taken."""
+        self.reader: Any = None
+        """What takes rows from here, made by whoever does; it goes with the map."""
 
     def check(self, rows: npt.NDArray[np.int64]) -> None:
         """Compare rows with their checksums, each once.

@@ -11,10 +11,20 @@ import numpy as np
 from torch import Tensor
 
 from chirpid.data.datasets.base import BatchDataset
+from chirpid.data.gather import Gather
 from chirpid.data.kept import RowSpec, Stages
 from chirpid.storage.layout import RowLayout
 from chirpid.storage.shard_window import LocalShards, ShardFiles, ShardWindow
+from chirpid.storage.shards import ShardMap
 from chirpid.types import IntArray, Mode
+
+
+def reader_of(spec: RowSpec, opened: ShardMap) -> Gather:
+    """Return what takes rows from a map, made once for each."""
+    if opened.reader is None:
+        opened.reader = Gather(spec, opened.rows)
+    reader: Gather = opened.reader
+    return reader
 
 
 class StreamingDataset(BatchDataset):
@@ -49,14 +59,13 @@ class StreamingDataset(BatchDataset):
         ids, batch = self._batch(ids, out)
         shards, rows = np.divmod(ids, self.layout.chunk_rows)
         maps, opened = self.window.take(list(dict.fromkeys(shards.tolist())))
-        num_misses = 0
-        for shard in maps:
-            taken = rows[shards == shard]
-            maps[shard] = self.window.check(shard, maps[shard], taken)
-            num_misses += len(taken) if shard in opened else 0
+        places = {shard: np.flatnonzero(shards == shard) for shard in maps}
+        for shard, where in places.items():
+            maps[shard] = self.window.check(shard, maps[shard], rows[where])
+        num_misses = sum(len(places[shard]) for shard in opened)
         read = time.perf_counter()
-        for position, (shard, row) in enumerate(zip(shards.tolist(), rows.tolist(), strict=True)):
-            self.spec.widen(maps[shard].rows[row], batch[position])
+        for shard, where in places.items():
+            reader_of(self.spec, maps[shard]).into(rows[where], batch, places=where)
         return batch, {
             "read": read - begin,
             "gather": time.perf_counter() - read,
