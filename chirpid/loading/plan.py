@@ -63,12 +63,12 @@ def make_plan(
     backend = _backend(machine, wish, traits, clamps)
     workers = _workers(machine, profile, wish, traits, backend.value, clamps)
     prefetch = _prefetch(profile, wish, traits, backend.value)
-    workers, prefetch = _fit(workers, prefetch, backend.value, traits, budget_bytes, clamps)
+    workers, prefetch = _fit(workers, prefetch, traits, budget_bytes, clamps)
     if workers.value == 0 and backend.value in (Backend.threads, Backend.processes):
         clamps.append(f"backend {backend.value.value} -> inline: {workers.reason}")
         backend = Decision(Backend.inline, "clamp", workers.reason)
         prefetch = _prefetch(profile, wish, traits, Backend.inline)
-    total = _total(workers.value, prefetch.value, backend.value, traits)
+    total = _total(workers.value, prefetch.value, traits)
     _check_budget(traits, total, budget_bytes)
     return LoaderPlan(
         backend=backend,
@@ -101,11 +101,9 @@ def in_flight(num_workers: int, prefetch: int) -> int:
     return max(1, num_workers) * prefetch + 2 if num_workers else 2
 
 
-def _total(num_workers: int, prefetch: int, backend: Backend, traits: Traits) -> int:
-    resident = traits.resident_bytes
-    if backend is Backend.processes and traits.mode is Mode.streaming:
-        resident *= max(1, num_workers)  # each process keeps a window of its own
-    return resident + in_flight(num_workers, prefetch) * traits.batch_bytes
+def _total(num_workers: int, prefetch: int, traits: Traits) -> int:
+    # What a mode holds is there once: worker processes map the same pages.
+    return traits.resident_bytes + in_flight(num_workers, prefetch) * traits.batch_bytes
 
 
 def _check_budget(traits: Traits, total: int, budget: int) -> None:
@@ -237,7 +235,6 @@ def _prefetch(profile: Profile, wish: Wish, traits: Traits, backend: Backend) ->
 def _fit(
     workers: Decision[int],
     prefetch: Decision[int],
-    backend: Backend,
     traits: Traits,
     budget_bytes: int,
     clamps: list[str],
@@ -245,7 +242,7 @@ def _fit(
     """Lower prefetch, then workers, until the batches in flight fit the budget."""
     room = max(0, budget_bytes - traits.resident_bytes)
     why = f"batches of {size_text(traits.batch_bytes)}, {size_text(room)} to spend"
-    while workers.value and (_total(workers.value, prefetch.value, backend, traits) > budget_bytes):
+    while workers.value and (_total(workers.value, prefetch.value, traits) > budget_bytes):
         if prefetch.value > 1:
             prefetch = Decision(prefetch.value - 1, "clamp", why)
         else:
