@@ -65,7 +65,7 @@ def same_bits(a: torch.Tensor, b: torch.Tensor) -> bool:
 @given(
     dtype=st.sampled_from(list(StoreDtype)),
     # Odd rows that end beside every vector width, and such as are shared in parts.
-    numbers=st.integers(1, 70) | st.sampled_from([784, 4099, 16384, 16385, 40001]),
+    numbers=st.integers(1, 70) | st.sampled_from([784, 4099, 65536, 65537, 140001]),
     num_rows=st.integers(1, 12),
     num_ids=st.integers(0, 40),
     num_threads=st.integers(1, 5),

@@ -6,10 +6,11 @@
 
 namespace {
 
-// Numbers in a chunk of work: its output, 64 KiB, stays in the cache of the core that makes it.
-constexpr int64_t kChunkNumbers = 16384;
+// Numbers in a chunk of work: 256 KiB of output. Smaller ones end runs that a prefetcher follows.
+// Plain stores: those that go around the caches took longer, and the batch is about to be read.
+constexpr int64_t kChunkNumbers = 65536;
 // Batches smaller than this are done before a helper would be awake.
-constexpr int64_t kPoolNumbers = 8 * kChunkNumbers;
+constexpr int64_t kPoolNumbers = 2 * kChunkNumbers;
 // How far ahead of the copy rows are asked for: rows lie anywhere, which no prefetcher foresees.
 constexpr int64_t kAheadBytes = 12 * 1024;
 constexpr int64_t kLineBytes = 64;

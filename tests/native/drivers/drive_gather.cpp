@@ -36,12 +36,12 @@ void gather(int kind, int64_t numbers, int num_threads) {
 
 void drive_gather() {
     for (int kind = CHIRPID_UINT8; kind <= CHIRPID_FLOAT32; kind++)
-        for (int64_t numbers : {1, 17, 784, 40001})
+        for (int64_t numbers : {1, 17, 784, 70001})
             for (int num_threads : {1, 3}) gather(kind, numbers, num_threads);
     std::vector<std::thread> threads;
     for (int i = 0; i < 4; i++)
         threads.emplace_back([] {
-            for (int turn = 0; turn < 6; turn++) gather(CHIRPID_FLOAT16, 20001, 3);
+            for (int turn = 0; turn < 6; turn++) gather(CHIRPID_FLOAT16, 70001, 3);
         });
     for (std::thread& thread : threads) thread.join();
 }
