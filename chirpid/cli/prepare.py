@@ -20,7 +20,7 @@ from chirpid.data.check import Checked
 from chirpid.data.datasets import SegmentDataset
 from chirpid.data.manifest import Manifest
 from chirpid.data.modes import check_budgets, content_key, open_dataset, store_key
-from chirpid.data.rows import RowMaker
+from chirpid.data.rows import RowMaker, note_on_lazy
 from chirpid.data.segments import SegmentTable, make_segments
 from chirpid.data.sources.shards import ShardRows, ShardSet
 from chirpid.data.split_files import write_splits
@@ -204,6 +204,8 @@ def prepare_rows(config: RootConfig, machine: Machine, console: Console) -> Rows
         checked = build.checked_of(config, manifest, num_threads=machine.num_cores, progress=told)
     levels = [level if len(level) else None for level in checked.levels]
     segments, notes = make_segments(checked.manifest, levels, build.segment_rule(config))
+    if config.mode.name is Mode.lazy and (note := note_on_lazy(segments)):
+        notes.append(note)
     return Rows(checked, segments, build.maker_of(config, segments), notes, None)
 
 

@@ -174,6 +174,24 @@ class RowMaker:
         _add(stages, "resample", time.perf_counter() - decoded)
 
 
+def note_on_lazy(segments: SegmentTable) -> str | None:
+    """Return what `mode=lazy` has to decode and throw away, if that is more than it keeps.
+
+    A seek in MP3 is not exact, so each file is decoded from its start up to the window.
+    """
+    formats = segments.formats
+    is_mp3_R = np.array([formats[recording] == "MP3" for recording in range(len(formats))])
+    is_mp3_N = is_mp3_R[segments.recording_N]
+    before_s = (segments.start_N / segments.sample_rate_R[segments.recording_N])[is_mp3_N]
+    if before_s.sum() <= len(segments) * segments.rule.duration_s:
+        return None
+    return (
+        f"{len(before_s)} of {len(segments)} windows lie in MP3 files, on average "
+        f"{before_s.mean():.0f} s from the start. mode=lazy decodes each file up to its window, "
+        "in every epoch; mode=cached decodes them once"
+    )
+
+
 def _value_range(frontend: FrontEnd, keep: Keep, dtype: StoreDtype) -> tuple[float, float]:
     """Return the values of the first and the last step of uint8; (0, 1) for other number types.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,8 @@ from hypothesis import strategies as st
 from chirpid import native
 from chirpid.audio.decode import probe
 from chirpid.data.kept import RowSpec
-from chirpid.data.rows import RowMaker, one_thread
+from chirpid.data.rows import RowMaker, note_on_lazy, one_thread
+from chirpid.data.segments import TextTable
 from chirpid.errors import ConfigError
 from chirpid.types import Keep, StoreDtype
 from tests.sounds import write_set
@@ -193,3 +195,16 @@ def test_what_made_the_rows_is_named(maker: RowMaker) -> None:
     made = maker_of(maker.segments, fft_samples=600)  # not a power of two: torch
     expected = "resampling native-1, front end torch" if native.handle() else "torch"
     assert made.implementation == expected
+
+
+def test_windows_deep_in_mp3_files_are_told_before_they_are_decoded_lazily(
+    maker: RowMaker,
+) -> None:
+    table = maker.segments
+    assert note_on_lazy(table) is None
+    all_mp3 = replace(table, formats=TextTable(["MP3"] * len(table.recordings)))
+    assert note_on_lazy(all_mp3) is None, "windows near the start cost little"
+    deep = replace(all_mp3, start_N=table.start_N + 60 * table.sample_rate_R[table.recording_N])
+    said = note_on_lazy(deep)
+    assert said is not None
+    assert f"{len(table)} of {len(table)} windows lie in MP3 files, on average 61 s" in said
