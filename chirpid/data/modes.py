@@ -75,9 +75,8 @@ def store_key(maker: RowMaker, frontend_settings: dict[str, object]) -> str:
     That is what they are asked to be, and who makes them: another implementation rounds the last
     bits in another way, and a store holds rows of one alone.
     """
-    implementation = getattr(maker, "implementation", "torch")
     digest = hashlib.blake2b(digest_size=10)
-    digest.update(f"{content_key(maker, frontend_settings)} {implementation}".encode())
+    digest.update(f"{content_key(maker, frontend_settings)} {maker.implementation}".encode())
     return digest.hexdigest()
 
 
