@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from chirpid import build
@@ -129,7 +130,7 @@ def _kept(found: ShardSet, options: StoreOptions) -> int:
 
 
 def _files(
-    found: ShardSet, root: Any, cache_bytes: int, num_shards: int, about: dict[str, object]
+    found: ShardSet, root: Path, cache_bytes: int, num_shards: int, about: dict[str, object]
 ) -> ShardFiles:
     local = found.local_files()
     if local is not None:
@@ -146,11 +147,11 @@ def _files(
         use.close()
 
 
-def _folder(found: ShardSet, root: Any) -> Any:
+def _folder(found: ShardSet, root: Path) -> Path:
     return cache_folder(root, "shards", f"copies-{found.index.key}")
 
 
-def _copies_bytes(found: ShardSet, root: Any, cache_bytes: int, num_shards: int) -> int:
+def _copies_bytes(found: ShardSet, root: Path, cache_bytes: int, num_shards: int) -> int:
     """Return what copies of shards may take: all of them, or what other caches leave.
 
     Raises:

@@ -71,6 +71,10 @@ def _write(resolved: Resolved, out: str, *, shuffle: bool) -> None:
     config = resolved.config
     console = Console(highlight=False, soft_wrap=True, markup=False)
     place = from_shards.place_of(config, out)
+    if place.read_only:
+        raise ConfigError(
+            f"{out} can be read and not written. Write to a folder or to s3://, and serve that."
+        )
     machine = read_machine("cpu")
     rows = prepare_rows(config, machine, console)
     maker = rows.maker
@@ -100,8 +104,8 @@ def _write(resolved: Resolved, out: str, *, shuffle: bool) -> None:
             progress=told,
         )
     kept = -(-count // size) - written
-    console.print(f"{place.where()}: {written} shards written, {kept} were there")
-    usual = compose(["dataset=shards", f"dataset.root='{out}'"]).config
+    console.print(f"{out}: {written} shards written, {kept} were there")
+    usual = compose(["dataset=shards", "dataset.root=OUT"]).config
     more = from_shards.overrides_of(settings, usual)
     console.print(" ".join(["train on it: python train.py dataset=shards", f"dataset.root={out}",
                             *more]))  # fmt: skip

@@ -94,6 +94,13 @@ def test_other_settings_are_named_with_those_to_take(shards: Path, tmp_path: Pat
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_web_server_is_refused_before_anything_is_decoded(root: Path) -> None:
+    ended = write(root, "http://127.0.0.1:9/set")
+    assert ended.code == 2
+    assert "can be read and not written" in ended.line
+    assert "segments" not in ended.out
+
+
 def test_a_place_without_a_set_is_one_line(tmp_path: Path) -> None:
     ended = train_on(tmp_path / "nothing", tmp_path)
     assert "no whole set of shards" in ended.line
