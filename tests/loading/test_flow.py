@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from chirpid.errors import DataError
@@ -33,7 +33,9 @@ def batches_from(sizes: list[int], seed: int) -> list[np.ndarray]:
     return [rng.integers(0, NUM, size) for size in sizes]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=20, deadline=None)
+@example(name="threads", mode=Mode.lazy, num_workers=1, prefetch=1, passes=[([0, 0], 2)], seed=0)
+@example(name="processes", mode=Mode.lazy, num_workers=1, prefetch=1, passes=[([0, 0], 2)], seed=0)
 @given(
     name=st.sampled_from(WORKERS),
     mode=st.sampled_from([Mode.lazy, Mode.cached]),
