@@ -240,6 +240,8 @@ def test_deaths_are_explained() -> None:
     assert "/dev/shm" in deaths.advice(-signal.SIGBUS)
     assert "num_workers=0" in deaths.advice(-signal.SIGSEGV)
     assert "memory" in deaths.advice(-9)
+    line = deaths.too_many(33, -9).line()
+    assert "A loader worker died (killed by SIGKILL): 33 deaths in this pass. If memory" in line
 
 
 PROGRAM = """

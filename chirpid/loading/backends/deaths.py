@@ -56,6 +56,6 @@ def twice(ids: IntArray, exit_code: int | None) -> TrainingError:
 def too_many(num_deaths: int, exit_code: int | None) -> TrainingError:
     """Return the error for workers that die whatever they do."""
     return TrainingError(
-        f"A loader worker died ({how(exit_code)}), the {num_deaths}th in this pass. "
+        f"A loader worker died ({how(exit_code)}): {num_deaths} deaths in this pass. "
         f"{advice(exit_code)}"
     )
