@@ -15,8 +15,9 @@ from chirpid.loading.hardware import usable_cores
 
 def machine() -> dict[str, object]:
     """Return the facts that belong beside every figure."""
-    import soundfile
     import torch
+
+    from chirpid.bench.plain import libsndfile_version
 
     return {
         "cpu": _cpu_name(),
@@ -27,7 +28,7 @@ def machine() -> dict[str, object]:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "torch_threads": torch.get_num_threads(),
-        "libsndfile": soundfile.__libsndfile_version__,
+        "libsndfile": libsndfile_version(),
         "native": _native(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
     }

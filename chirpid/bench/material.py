@@ -16,6 +16,7 @@ from torch import Tensor
 from chirpid.audio.encode import write_audio
 from chirpid.audio.frontend import FrontEnd
 from chirpid.audio.segment import SegmentRule
+from chirpid.bench.plain import prepare_workers
 from chirpid.bench.timing import Case, Limit, Row, compare
 from chirpid.bench.truth import Truth
 from chirpid.data.check import check_recordings
@@ -78,6 +79,9 @@ class Bench:
     cores: int = field(default_factory=usable_cores)
     _recordings: dict[tuple[str, int], Recordings] = field(default_factory=dict)
     _source: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        prepare_workers()  # before anyone's first worker starts
 
     def batch_size(self, usual: int) -> int:
         """Return the rows of a batch."""

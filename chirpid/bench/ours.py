@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from chirpid.bench.plain import prepare_workers
 from chirpid.bench.timing import Case
 from chirpid.data.datasets import SegmentDataset
 from chirpid.data.order import batches_of, epoch_order
@@ -61,5 +60,4 @@ def processes(
     start_method: StartMethod = StartMethod.forkserver,
 ) -> LoaderBackend:
     """Return a loader of worker processes, each two batches ahead."""
-    prepare_workers()
     return ProcessesBackend(dataset, num_workers=num_workers, prefetch=2, start_method=start_method)

@@ -101,9 +101,13 @@ def start_method(num_workers: int) -> str | None:
     """Return how the baseline's lasting workers start."""
     if not num_workers:
         return None
-    prepare_workers()
     # Forked beside threads that run FFTs, a worker can inherit a lock that nobody will open.
     return "forkserver"
+
+
+def libsndfile_version() -> str:
+    """Return the version of the library that decodes."""
+    return str(soundfile.__libsndfile_version__)
 
 
 def prepare_workers() -> None:
