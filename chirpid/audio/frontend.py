@@ -160,7 +160,7 @@ class FrontEnd(nn.Module):
     def _spectrogram(self, wave_BT: Tensor) -> Tensor:
         self._refuse_short(wave_BT)
         window_N, mel_MK = cast(Tensor, self.window), cast(Tensor, self.mel_MK)
-        if _has_samples(wave_BT) and window_N.device.type == "cpu":
+        if has_numbers(wave_BT) and window_N.device.type == "cpu":
             return self._clip_by_clip(wave_BT)
         power_BMF = mel_power(wave_BT, window_N, mel_MK, self.hop_samples)
         if self.kind == "pcen":
@@ -277,15 +277,15 @@ class FrontEnd(nn.Module):
         return {**self.__dict__, "_decay_FF": None, "_engine_of": None}
 
 
-def _has_samples(wave: Tensor) -> bool:
+def has_numbers(values: Tensor) -> bool:
     """Return whether there is nothing but numbers in memory: no gradient to follow, no tracing."""
     return (
-        type(wave) is Tensor
-        and wave.device.type == "cpu"
-        and not (wave.requires_grad and torch.is_grad_enabled())
+        type(values) is Tensor
+        and values.device.type == "cpu"
+        and not (values.requires_grad and torch.is_grad_enabled())
         and not torch.compiler.is_compiling()
         and not torch._C._is_tracing()
-        and not torch._C._functorch.is_functorch_wrapped_tensor(wave)
+        and not torch._C._functorch.is_functorch_wrapped_tensor(values)
     )
 
 

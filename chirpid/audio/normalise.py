@@ -8,6 +8,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from chirpid.audio.frontend import has_numbers
+from chirpid.native import handle
+from chirpid.native.median import centre_rows
+
 
 class Normaliser(nn.Module):
     """Subtract the mean and divide by the deviation of the training part, [B, M, F] -> same.
@@ -36,12 +40,22 @@ class Normaliser(nn.Module):
         """Return the spectrograms without their median over time, if asked for."""
         if not self.clip_median:
             return spec_BMF
+        if has_numbers(spec_BMF) and spec_BMF.dtype == torch.float32 and handle() is not None:
+            return self._centre_natively(spec_BMF.detach().contiguous())
         if self.floor_db is None:
             return spec_BMF - spec_BMF.median(dim=-1, keepdim=True).values
         silent_BMF = spec_BMF <= self.floor_db
         heard_BMF = spec_BMF.masked_fill(silent_BMF, torch.nan)
         median_BM1 = heard_BMF.nanmedian(dim=-1, keepdim=True).values
         return (spec_BMF - median_BM1).masked_fill(silent_BMF, 0.0)
+
+    def _centre_natively(self, spec_BMF: Tensor) -> Tensor:
+        out_BMF, length = torch.empty_like(spec_BMF), spec_BMF.shape[-1]
+        centre_rows(
+            spec_BMF.data_ptr(), out_BMF.data_ptr(),
+            count=spec_BMF.numel() // max(length, 1), length=length, floor=self.floor_db,
+        )  # fmt: skip
+        return out_BMF
 
     def scale(self, centred_BMF: Tensor) -> Tensor:
         """Return centred spectrograms with mean 0 and deviation 1 over the training part."""

@@ -1,6 +1,7 @@
 // Log-mel spectra of float32 waveforms: plans, and clips shared out over threads.
 #include "logmel.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <memory>
@@ -151,9 +152,8 @@ CHIRPID_API int chirpid_logmel_plan(int fft_samples, int hop_samples, int num_ba
         made->hop_samples = hop_samples;
         made->num_bands = num_bands;
         made->to_db = to_db;
-        made->min_power = min_power;
-        made->min_db = (float)(10 * std::log10((double)min_power));
-        made->floor_db = floor_db;
+        // What min_power reads may be above the floor that is asked for.
+        if (to_db) made->floor_db = std::max(floor_db, (float)(10 * std::log10(min_power)));
         // Half, which the split into two real transforms asks for; exact.
         for (int n = 0; n < fft_samples; ++n) made->windows.push_back(0.5f * window[n]);
         made->window = made->windows.data();

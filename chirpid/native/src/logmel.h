@@ -25,10 +25,8 @@ struct LogMelPlan {
     const int32_t* num_bins;    // [num_bands]
     const int32_t* weight_at;   // [num_bands] offset into weights
     const float* weights;
-    int to_db;         // 10 log10(max(power, min_power)), not below floor_db; or the power itself
-    float min_power;
-    float min_db;  // what min_power reads
-    float floor_db;
+    int to_db;       // 10 log10(power), not below floor_db; or the power itself
+    float floor_db;  // at least what min_power reads
 };
 
 #define CHIRPID_LOGMEL_KERNEL                                                                   \

@@ -48,19 +48,11 @@ void powers(const LogMelPlan& plan, const float* z, float* power) {
     }
 }
 
-INLINE vf pick(vi where, vf yes, vf no) {
-    return (vf)((where & (vi)yes) | (~where & (vi)no));
-}
-
-// 10 log10(power), by the logarithm of Cephes (Moshier, 1992): within 1e-5 dB.
+// 10 log10(power) of normal numbers, by the logarithm of Cephes (Moshier, 1992): within 1e-5 dB.
 INLINE vf decibels(vf power) {
     const vi bits = (vi)power;
-    vi exponent = (bits >> 23) - 127;
-    vf m = (vf)((bits & 0x007fffff) | 0x3f800000);
-    const vi above = m > 1.41421356f;  // -1 where true
-    m = pick(above, m * 0.5f, m);
-    exponent = exponent - above;
-    const vf x = m - 1.0f, xx = x * x;
+    const vi exponent = (bits - 0x3f3504f3) >> 23;  // of a mantissa from sqrt(1/2) to sqrt(2)
+    const vf x = (vf)(bits - (exponent << 23)) - 1.0f, xx = x * x;
     vf y = x * 7.0376836292e-2f - 1.1514610310e-1f;
     y = y * x + 1.1676998740e-1f;
     y = y * x - 1.2420140846e-1f;
@@ -76,11 +68,10 @@ INLINE vf decibels(vf power) {
 }
 
 INLINE vf level(const LogMelPlan& plan, vf power) {
-    const vf floor = vf{} + plan.floor_db;
+    const vf lowest = vf{} + plan.floor_db;
     vf db = decibels(power);
-    db = pick(power > plan.min_power, db, vf{} + plan.min_db);
-    db = pick(db < plan.floor_db, floor, db);
-    return pick(power <= 3.4028235e38f, db, power);  // infinite and undefined stay so
+    db = db > lowest ? db : lowest;
+    return power <= 3.4028235e38f ? db : power;  // infinite and undefined stay so
 }
 
 void bands(const LogMelPlan& plan, const float* power, float* out, int64_t num_frames, int valid) {

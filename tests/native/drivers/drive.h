@@ -15,6 +15,7 @@
 // Called once at each vector width.
 void drive_gather();
 void drive_logmel();
+void drive_median();
 void drive_narrow();
 void drive_resample();
 void drive_wav();

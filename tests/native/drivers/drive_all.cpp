@@ -14,6 +14,7 @@ int main() {
         CHECK(chirpid_width() == width);
         drive_gather();
         drive_logmel();
+        drive_median();
         drive_narrow();
         drive_resample();
         drive_wav();
