@@ -47,7 +47,13 @@ class MemoryRow:
 
 
 def measure(
-    folder: Path, *, samples: int, duration_s: float, batch_size: int, say: Callable[[str], None]
+    folder: Path,
+    *,
+    samples: int,
+    duration_s: float,
+    batch_size: int,
+    say: Callable[[str], None],
+    modes: Sequence[Mode] = tuple(Mode),
 ) -> list[MemoryRow]:
     """Return two rows per case: of `samples` segments and of ten times as many."""
     rows = []
@@ -55,7 +61,7 @@ def measure(
         place = folder / str(count)
         say(f"  making {count} recordings")
         write_recordings(place, "wav", count, duration_s=duration_s)
-        for mode in Mode:
+        for mode in modes:
             for building in (True, False) if mode in STORED else (False,):
                 asked: dict[str, object] = {
                     "folder": str(place), "mode": mode.value, "building": building,

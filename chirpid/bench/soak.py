@@ -62,11 +62,14 @@ def measure(
 def soak(name: str, epoch: Epoch, num_epochs: int) -> SoakRow:
     """Return what `num_epochs` calls of `epoch` left behind."""
     looks = []
+    gc.collect()
+    gc.freeze()  # what is there already need not be looked through before every look
     for part in range(NUM_LOOKS):
         for number in range(part * num_epochs // NUM_LOOKS, (part + 1) * num_epochs // NUM_LOOKS):
             epoch(number)
         gc.collect()
         looks.append(footprint())
+    gc.unfreeze()
 
     def three(name: str, scale: int = 1) -> tuple[float, float, float]:
         values = [getattr(look, name) / scale for look in looks]
