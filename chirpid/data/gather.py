@@ -20,7 +20,7 @@ class Gather:
     def __init__(self, spec: RowSpec, rows: Tensor) -> None:
         """Prepare for `rows` [N, *spec.shape], in RAM or on a memory map, of the type of `spec`."""
         self.spec, self.rows = spec, rows
-        self._native = _native_rows(spec, rows)
+        self._native, self._address = _native_rows(spec, rows), rows.data_ptr()
         self._local = threading.local()
 
     def into(
@@ -45,6 +45,10 @@ class Gather:
         """
         if self._native is None or not _is_plain(out):
             return self._with_torch(ids, out, places)
+        if self.rows.data_ptr() != self._address:
+            # Who sends the rows to a worker process moves them to shared memory, for all.
+            self._native, self._address = _native_rows(self.spec, self.rows), self.rows.data_ptr()
+            return self.into(ids, out, places=places, num_threads=num_threads)
         if num_threads is None:
             num_threads = _num_threads()
         self._native.into(ids, out.data_ptr(), len(out), places=places, num_threads=num_threads)

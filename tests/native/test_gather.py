@@ -211,3 +211,17 @@ def test_many_threads_gather_at_once() -> None:
     for thread in threads:
         thread.join()
     assert right == [True] * 30
+
+
+@needs_library
+def test_rows_that_are_moved_to_shared_memory_are_read_where_they_are() -> None:
+    """As torch does with all that is sent to worker processes; the old place is given back."""
+    spec = spec_of(StoreDtype.float32, 784)
+    rows = torch.randn(5000, 784)
+    expected, gather, out = rows.clone(), Gather(spec, rows), torch.empty(2, 784)
+    gather.into(np.array([3, 4999]), out)
+    before = rows.data_ptr()
+    rows.share_memory_()
+    assert rows.data_ptr() != before
+    gather.into(np.array([4998, 0]), out)
+    assert torch.equal(out, expected[[4998, 0]])

@@ -36,7 +36,7 @@ def floats(bench: Bench) -> list[Row]:
         our_case(WORK, OURS, inline(dataset), key_N, batch_size),
         our_case(WORK, f"{OURS} threads", threads(dataset, 1), key_N, batch_size),
         *tensordict_by_index(WORK, rows, batch_size),
-        *others(WORK, rows, bench.folder, batch_size, bench.say, IN_RAM),
+        *others(WORK, rows.clone(), bench.folder, batch_size, bench.say, IN_RAM),
     ]
     return bench.compare(
         cases, truth=Truth.of(rows), baseline=BASELINE, limit=LIMIT, samples=samples
