@@ -58,6 +58,6 @@ def rows_without_loader(maker: RowMaker, ids: Sequence[int], num_threads: int) -
                 maker.make(number, row, {})
 
         for_each(work, range(num_threads), num_threads=num_threads)
-        yield None
+        yield ()  # not None, which is the end of a pass
 
     return run

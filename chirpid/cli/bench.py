@@ -9,6 +9,7 @@ import argparse
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from chirpid.bench.report import Report
     from chirpid.bench.timing import Row
 
+_BEGIN_S = time.monotonic()
 QUICK_SAMPLES, QUICK_DURATION_S = 64, 1.0
 
 
@@ -163,8 +165,8 @@ def _console() -> Console:
 
 
 def _say(line: str) -> None:
-    """Tell progress, away from the table."""
-    print(line, file=sys.stderr, flush=True)
+    """Tell progress and the seconds since the start, away from the table."""
+    print(f"{time.monotonic() - _BEGIN_S:6.0f} s  {line}", file=sys.stderr, flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:

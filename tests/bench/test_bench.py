@@ -72,6 +72,19 @@ def test_a_work_has_a_row_per_case_in_the_documented_shape(
     assert set(ours) - ROW == MORE.get(work, set())
 
 
+@pytest.mark.parametrize("work", ["train-cached", "train-lazy-flac"])
+def test_the_bound_of_training_counts_the_work_of_the_model_and_of_loading(
+    report: dict[str, Any], work: str
+) -> None:
+    rows = {row["case"]: row for row in report["rows"] if row["work"] == work}
+    alone, loading = rows["model alone"], rows["loading alone"]
+    assert min(alone["core_s"], loading["core_s"]) > 0
+    shared_s = (alone["core_s"] + loading["core_s"]) / report["machine"]["cores"]
+    bound_s = max(alone["median_s"], shared_s)
+    for row in rows.values():  # of one turn, so that medians are the turn
+        assert row["percent_of_limit"] == pytest.approx(100 * bound_s / row["median_s"])
+
+
 def test_the_report_says_where_and_how_it_was_made(report: dict[str, Any]) -> None:
     assert (report["version"], report["complete"]) == (1, True)
     assert report["command"].startswith("chirpid bench loaders --quick")
