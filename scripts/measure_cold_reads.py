@@ -1,6 +1,6 @@
 """Measure how fast batches come from a cache that is not in RAM, by each way of reading.
 
-    python scripts/measure_cold_reads.py FOLDER [--gib 4] [--seed 1]
+    python scripts/measure_cold_reads.py FOLDER [--gib 4] [--batches 48] [--no-plain] [--seed 1]
 
 FOLDER is on the disk to be measured; it gets a cache of random rows, which is removed at the end.
 Before each measurement the file is taken out of the page cache.
@@ -41,22 +41,27 @@ def built(folder: Path, num_bytes: int) -> RowLayout:
     return layout
 
 
-def batches(layout: RowLayout, windowed: bool, rng: np.random.Generator) -> list[IntArray]:
-    """Return 48 batches: of rows from anywhere, or from a window of a few blocks."""
-    count = 48 * BATCH
+def batches(
+    layout: RowLayout, number: int, windowed: bool, rng: np.random.Generator
+) -> list[IntArray]:
+    """Return batches of rows from anywhere, or from a window of a few blocks."""
+    count = number * BATCH
     if not windowed:
-        return np.split(rng.choice(layout.num_rows, count, replace=False), 48)
+        return np.split(rng.choice(layout.num_rows, count, replace=False), number)
     blocks = rng.choice(layout.num_rows // BLOCK, -(-count // WINDOW) * WINDOW // BLOCK, False)
     ids = (blocks[:, None] * BLOCK + np.arange(BLOCK)).reshape(-1, WINDOW)
-    return np.split(rng.permuted(ids, axis=1).reshape(-1)[:count], 48)
+    return np.split(rng.permuted(ids, axis=1).reshape(-1)[:count], number)
 
 
-def datasets(folder: Path, layout: RowLayout) -> Iterator[tuple[str, BatchDataset]]:
+def datasets(
+    folder: Path, layout: RowLayout, plain_too: bool
+) -> Iterator[tuple[str, BatchDataset]]:
     """Yield each way of reading, each with nothing of the store in RAM."""
-    drop(folder)
-    plain = CachedDataset(SPEC, folder, layout)
-    plain._ahead = None
-    yield "map alone", plain
+    if plain_too:
+        drop(folder)
+        plain = CachedDataset(SPEC, folder, layout)
+        plain._ahead = None
+        yield "map alone", plain
     drop(folder)
     yield "map, rows asked for (`mode.read=map`)", CachedDataset(SPEC, folder, layout)
     drop(folder)
@@ -81,6 +86,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--gib", type=float, default=4.0)
+    parser.add_argument("--batches", type=int, default=48)
+    parser.add_argument(
+        "--no-plain", action="store_true", help="without the map alone, which is slow"
+    )
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     folder = options.folder / "cold-reads"
@@ -91,8 +100,8 @@ def main() -> None:
     )
     for windowed in (False, True):
         rng = np.random.default_rng(options.seed)
-        for name, dataset in datasets(folder, layout):
-            wanted = batches(layout, windowed, rng)
+        for name, dataset in datasets(folder, layout, not options.no_plain):
+            wanted = batches(layout, options.batches, windowed, rng)
             before, begin, cpu = read_bytes(), time.perf_counter(), time.process_time()
             rows = sum(len(batch) for batch in InlineBackend(dataset).run(wanted))
             seconds, cpu = time.perf_counter() - begin, time.process_time() - cpu

@@ -76,7 +76,7 @@ class ModeConfig:
     cache_gib: float = 50.0
     """Disk budget of all caches together; the least recently used are removed first."""
     read: ReadWay = ReadWay.auto
-    """How mode=cached reads: map, or direct (past the page cache) for sets larger than RAM."""
+    """How mode=cached reads: a memory map (auto), or direct, which leaves the page cache alone."""
     shard_segments: int = 512
     """Segments per shard of mode=streaming, and per block of order=windowed."""
     window_segments: int = 16384

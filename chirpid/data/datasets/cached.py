@@ -44,7 +44,12 @@ def open_cached(
     """
     fits = free_bytes is None or layout.num_bytes <= free_bytes
     mapped = CachedDataset(spec, folder, layout, fits=fits)
-    if read is ReadWay.map or (read is ReadWay.auto and (fits or not mapped.reads_ahead)):
+    if read is not ReadWay.direct:
+        # Quicker than direct reads even when pages drive each other out (docs/loading.md).
+        if say and read is ReadWay.auto and not fits and mapped.reads_ahead:
+            need, free = size_text(layout.num_bytes), size_text(free_bytes or 0)
+            say(f"the rows take {need}, RAM has {free} free: they are read from the disk, a batch "
+                "ahead")  # fmt: skip
         return mapped
     try:
         direct = DirectDataset(spec, folder, layout)
@@ -53,9 +58,6 @@ def open_cached(
             say(f"read direct -> map: {error}")
         return mapped
     mapped.close()
-    if say and read is ReadWay.auto:
-        say(f"reading past the page cache: the rows take {size_text(layout.num_bytes)}, "
-            f"RAM has {size_text(free_bytes or 0)} free")  # fmt: skip
     return direct
 
 
