@@ -193,6 +193,11 @@ class FrontEnd(nn.Module):
             with torch.autocast("cpu", enabled=False):
                 self._write(wave_T[None], out_MF[None], num_threads=1)
 
+    def native_plan(self) -> MelPlan | None:
+        """Return what makes the values of `into` by itself; None where torch has a part in it."""
+        engine = self._engine() if self.kind == "logmel" else None
+        return engine if isinstance(engine, MelPlan) else None
+
     def _refuse_short(self, wave_BT: Tensor) -> None:
         if wave_BT.shape[-1] < self.fft_samples:
             raise ValueError(

@@ -16,7 +16,8 @@ import torch
 import torchaudio
 
 from chirpid import native
-from chirpid.native.resample import VERSION, Polyphase, polyphase
+from chirpid.native import resample as native_resample
+from chirpid.native.resample import VERSION, Polyphase
 
 FILTER_WIDTH = 16  # zero crossings on each side: stopband below -60 dB
 ROLLOFF = 0.95
@@ -54,12 +55,13 @@ def implementation() -> str:
 
 
 @lru_cache(maxsize=64)
-def _polyphase(from_hz: int, to_hz: int) -> Polyphase | None:
+def native_resampler(from_hz: int, to_hz: int) -> Polyphase | None:
+    """Return the native resampler of a pair of rates; None where torch is at work, or nothing."""
     source, target = ratio(from_hz, to_hz)
     if native.handle() is None or source == target:
         return None
     made = resampler(from_hz, to_hz)
-    return polyphase(made.kernel[:, 0].numpy(), source=source, width=made.width)
+    return native_resample.polyphase(made.kernel[:, 0].numpy(), source=source, width=made.width)
 
 
 def context_frames(from_hz: int, to_hz: int) -> int:
@@ -72,6 +74,12 @@ def context_frames(from_hz: int, to_hz: int) -> int:
         return 0
     width = math.ceil(FILTER_WIDTH * source / (min(source, target) * ROLLOFF)) + 1
     return source * math.ceil(width / source)
+
+
+def context_outputs(from_hz: int, to_hz: int) -> int:
+    """Return how many samples at `to_hz` lie in the frames before a window."""
+    source, target = ratio(from_hz, to_hz)
+    return context_frames(from_hz, to_hz) // source * target
 
 
 def source_span(start_frame: int, num_samples: int, *, from_hz: int, to_hz: int) -> tuple[int, int]:
@@ -98,10 +106,10 @@ def to_rate_into(frames: Float32, out: Float32, *, from_hz: int, to_hz: int) -> 
     if source == target:
         out[:] = frames[: len(out)]
         return
-    skip = context_frames(from_hz, to_hz) // source * target
-    native_resampler = _polyphase(from_hz, to_hz)
-    if native_resampler is not None:
-        native_resampler.into(frames, skip, out)
+    skip = context_outputs(from_hz, to_hz)
+    polyphase = native_resampler(from_hz, to_hz)
+    if polyphase is not None:
+        polyphase.into(frames, skip, out)
     else:
         wave = resampler(from_hz, to_hz)(torch.from_numpy(frames)[None])[0]
         out[:] = wave[skip : skip + len(out)].numpy()

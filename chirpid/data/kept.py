@@ -76,7 +76,7 @@ class RowSpec:
         if _is_native(values, torch.float32) and _is_native(kept, self.torch_dtype):
             narrow(
                 self.dtype.value, values.data_ptr(), kept.data_ptr(), kept.numel(),
-                scale=self._steps, offset=self.offset,
+                scale=self.steps, offset=self.offset,
             )  # fmt: skip
         elif self.dtype is StoreDtype.int16:
             kept.copy_((values * INT16_SCALE).round_().clamp_(-32768, 32767))
@@ -94,7 +94,7 @@ class RowSpec:
         if _is_native(values, torch.float32):
             through_kept(
                 self.dtype.value, values.data_ptr(), values.numel(),
-                scale=self._steps, step=self.scale, offset=self.offset,
+                scale=self.steps, step=self.scale, offset=self.offset,
             )  # fmt: skip
         else:
             kept = torch.empty(values.shape, dtype=self.torch_dtype)
@@ -102,7 +102,7 @@ class RowSpec:
             self.widen(kept, values)
 
     @property
-    def _steps(self) -> float:
+    def steps(self) -> float:
         """What narrowing multiplies int16 by, and divides uint8 by."""
         return INT16_SCALE if self.dtype is StoreDtype.int16 else self.scale
 

@@ -23,6 +23,7 @@ from chirpid.audio.resample import implementation as resampling
 from chirpid.audio.resample import source_span, to_rate_into
 from chirpid.data.kept import RowSpec, Stages
 from chirpid.data.segments import SegmentTable
+from chirpid.data.wav_rows import WavRows
 from chirpid.errors import ConfigError
 from chirpid.types import Keep, StoreDtype
 
@@ -62,6 +63,7 @@ class RowMaker:
         if keep is Keep.spectrogram:
             shape = (frontend.num_mels, frontend.num_frames(self.num_samples))
         self.spec = RowSpec(keep, dtype, shape, *_value_range(frontend, keep, dtype))
+        self._wav_rows = WavRows(segments, self.frontend, self.spec, self.num_samples)
 
     @property
     def implementation(self) -> str:
@@ -85,7 +87,8 @@ class RowMaker:
         """Write segments into float32 `out` [B, *shape], with the bits that kept rows give back."""
         assert out.is_contiguous(), "rows are written by their address"
         with torch.inference_mode(), one_thread():
-            for index, row in zip(ids, out.unbind(), strict=True):
+            for position in self._wav_rows.make(ids, out, stages):
+                index, row = ids[position], out[position]
                 with self._timed_open(index, stages) as decoder:
                     self._values_into(index, decoder, row, stages)
                 begin = time.perf_counter()
@@ -179,9 +182,7 @@ def note_on_lazy(segments: SegmentTable) -> str | None:
 
     A seek in MP3 is not exact, so each file is decoded from its start up to the window.
     """
-    formats = segments.formats
-    is_mp3_R = np.array([formats[recording] == "MP3" for recording in range(len(formats))])
-    is_mp3_N = is_mp3_R[segments.recording_N]
+    is_mp3_N = segments.formats.equal_to("MP3")[segments.recording_N]
     before_s = (segments.start_N / segments.sample_rate_R[segments.recording_N])[is_mp3_N]
     if before_s.sum() <= len(segments) * segments.rule.duration_s:
         return None

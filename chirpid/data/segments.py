@@ -33,6 +33,14 @@ class TextTable:
     def __getitem__(self, index: int) -> str:
         return self._bytes[self._ends[index] : self._ends[index + 1]].tobytes().decode()
 
+    def equal_to(self, text: str) -> npt.NDArray[np.bool_]:
+        """Return which of the strings are `text`, bool [n]."""
+        wanted = np.frombuffer(text.encode(), dtype=np.uint8)
+        found: npt.NDArray[np.bool_] = np.diff(self._ends) == len(wanted)
+        starts = self._ends[:-1][found]
+        found[found] = (self._bytes[starts[:, None] + np.arange(len(wanted))] == wanted).all(axis=1)
+        return found
+
 
 @dataclass(frozen=True, slots=True)
 class SegmentTable:

@@ -68,6 +68,12 @@ class MelPlan:
         self._run = library.chirpid_logmel
         self._run.argtypes = [_ADDRESS, _ADDRESS, _LONG, _LONG, _INT, _ADDRESS]
 
+    @property
+    def address(self) -> int:
+        """Of the native plan, which lives as long as this."""
+        assert self._plan.value is not None
+        return self._plan.value
+
     def run(
         self, waves: int, out: int, *, num_clips: int, num_samples: int, num_threads: int = 1
     ) -> None:

@@ -62,12 +62,12 @@ class Polyphase:
             int((input_at + num_taps).max() - input_at.min()),
             *(array.ctypes.data for array in self._arrays),
         )
-        self._plan, self._pointer = plan, ctypes.addressof(plan)
+        self._plan, self.address = plan, ctypes.addressof(plan)
 
     def into(self, frames: Float32, first_output: int, out: Float32) -> None:
         """Write outputs from `first_output` on into `out`, both arrays float32 and contiguous."""
         failed = self._function(
-            ctypes.c_void_p(self._pointer),
+            ctypes.c_void_p(self.address),
             ctypes.c_void_p(frames.ctypes.data),
             ctypes.c_int64(len(frames)),
             ctypes.c_int64(first_output),

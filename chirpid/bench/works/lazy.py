@@ -31,7 +31,7 @@ def lazy(bench: Bench, kind: str) -> list[Row]:
         num_workers=bench.cores,
     )
     baseline = with_workers(bench.cores)
-    limit = rows_without_loader(maker, range(samples), bench.cores)
+    limit = rows_without_loader(maker, range(samples), bench.cores, batch_size=batch_size)
     cases = [
         Case(work, LIMIT, limit, checked=False),
         Case(work, baseline, lambda seed: one_pass(plain, seed)),

@@ -80,7 +80,7 @@ def train_lazy_flac(bench: Bench) -> list[Row]:
             **_passes(backends, recordings.segments.key_N, batch_size, stack),
         }
         batch, _ = dataset.fetch(np.arange(min(batch_size, samples)))
-        loading = rows_without_loader(maker, range(samples), bench.cores)
+        loading = rows_without_loader(maker, range(samples), bench.cores, batch_size=batch_size)
         return _compare(bench, "train-lazy-flac", passes, batch, loading, truth)
 
 

@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "common.h"
+
 enum ChirpidKind { CHIRPID_UINT8 = 0, CHIRPID_INT16 = 1, CHIRPID_FLOAT16 = 2, CHIRPID_FLOAT32 = 3 };
 
 struct ChirpidRows {
@@ -26,3 +28,7 @@ inline int64_t chirpid_number_bytes(int kind) {
 CHIRPID_DECLARE_WIDEN(baseline)
 CHIRPID_DECLARE_WIDEN(avx2)
 CHIRPID_DECLARE_WIDEN(avx512)
+
+// See narrow.cpp.
+CHIRPID_API int chirpid_through_kept(int kind, float* values, int64_t count, float scale,
+                                     float step, float offset);

@@ -44,3 +44,7 @@ namespace baseline { CHIRPID_LOGMEL_KERNEL }
 namespace avx2 { CHIRPID_LOGMEL_KERNEL }
 namespace avx512 { CHIRPID_LOGMEL_KERNEL }
 #endif
+
+// See logmel.cpp.
+CHIRPID_API int chirpid_logmel(const void* plan, const float* waves, int64_t num_clips,
+                               int64_t num_samples, int num_threads, float* out);

@@ -3,6 +3,8 @@
 
 #include <stdint.h>
 
+#include "common.h"
+
 // The numbers of a subtype are shared with chirpid/native/pcm.py.
 enum ChirpidPcm { PCM_U8 = 0, PCM_16 = 1, PCM_24 = 2, PCM_32 = 3, PCM_FLOAT = 4, PCM_DOUBLE = 5 };
 
@@ -28,3 +30,9 @@ struct ChirpidWav {
 // the mean summed in channel order; floats that are not finite become 0.
 int pcm_to_mono(const unsigned char* samples, int64_t num_frames, int num_channels, int subtype,
                 int channel, float* out);
+
+// See wavfile.cpp.
+CHIRPID_API int chirpid_wav_open(const char* path, ChirpidWav* wav);
+CHIRPID_API int chirpid_wav_read(const ChirpidWav* wav, int64_t start, int64_t num_frames,
+                                 int channel, float* out);
+CHIRPID_API int chirpid_wav_close(ChirpidWav* wav);

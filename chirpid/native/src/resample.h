@@ -3,6 +3,8 @@
 
 #include <stdint.h>
 
+#include "common.h"
+
 constexpr int RESAMPLE_LANES = 16;
 
 // The layout is shared with chirpid/native/resample.py. A frame is the shortest stretch after which
@@ -17,3 +19,7 @@ struct ChirpidResample {
     const int64_t* weight_at;   // of each group
     const float* weights;       // [taps][16] of each group
 };
+
+// See resample.cpp.
+CHIRPID_API int chirpid_resample(const ChirpidResample* plan, const float* in, int64_t num_in,
+                                 int64_t first, int64_t count, float* out);

@@ -19,3 +19,4 @@ void drive_median();
 void drive_narrow();
 void drive_resample();
 void drive_wav();
+void drive_wavrows();

@@ -18,6 +18,7 @@ int main() {
         drive_narrow();
         drive_resample();
         drive_wav();
+        drive_wavrows();
     }
     std::puts("driven");
     return 0;
