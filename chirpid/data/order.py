@@ -65,13 +65,29 @@ def epoch_order(
         return ids
     rank = shuffle_rank(ids, key_N, seed=seed, epoch=epoch)
     if order is Order.shuffled or window_segments >= len(key_N):
-        return ids[np.lexsort((ids, rank))]
+        return ids[sorting(rank)]
     # Windows are cut from the sequence of all blocks, not of the training part, so that a window
     # spans the same few shards whatever the fold.
     position = block_positions(
         ids, len(key_N), seed=seed, epoch=epoch, block_segments=block_segments
     )
-    return ids[np.lexsort((ids, rank, position // window_segments))]
+    by_rank = sorting(rank)
+    window = position[by_rank] // window_segments
+    if int(window.max(initial=0)) < 2**16:
+        window = window.astype(np.uint16)  # which numpy sorts by counting
+    return ids[by_rank[np.argsort(window, kind="stable")]]
+
+
+def sorting(rank: U64) -> IntArray:
+    """Return the places of ranks in ascending order, equal ones as they stand, int64 [n].
+
+    As a stable sort, and several times as fast: an epoch of small batches would notice.
+    """
+    places: IntArray = np.argsort(rank)
+    ascending = rank[places]
+    if (ascending[1:] == ascending[:-1]).any():
+        return np.argsort(rank, kind="stable")
+    return places
 
 
 def block_positions(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chirpid.data.order import batches_of, epoch_order
+from chirpid.data.order import batches_of, epoch_order, sorting
 from chirpid.seeds import keys_of
 from chirpid.types import Order
 
@@ -89,6 +89,12 @@ def test_batches_hold_every_id_in_order(count: int, size: int, drop_last: bool) 
     assert np.array_equal(joined, ids[:kept])
     assert all(0 < len(batch) <= size for batch in batches)
     assert all(len(batch) == size for batch in batches[:-1])
+
+
+@given(st.lists(st.integers(0, 30), max_size=60))
+def test_ranks_are_sorted_as_they_stand(ranks: list[int]) -> None:
+    rank = np.array(ranks, dtype=np.uint64)
+    assert sorting(rank).tolist() == sorted(range(len(ranks)), key=ranks.__getitem__)
 
 
 def test_nothing_gives_no_batches() -> None:
