@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,30 @@ COPIES_FOR_A_PASS = 16
 """Shards that are kept on the disk while rows are copied out of them, once and in order."""
 
 
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What copies of the shards of a set may take on the disk."""
+
+    root: Path
+    cache_bytes: int
+    """What all caches may take."""
+    own_bytes: int
+    """The part of it that is for this set."""
+    beside: frozenset[Path]
+    """Folders of the sets that the other parts are for, and its own."""
+
+
+def rooms_of(
+    sets: Sequence[ShardSet], root: Path, cache_bytes: int, shares: Sequence[float]
+) -> list[Room]:
+    """Return the room of each set: all of it where all sets fit, else its share."""
+    beside = frozenset(_folder(found, root) for found in sets)
+    whole = [_whole_bytes(found) for found in sets]
+    if len(sets) == 1 or sum(whole) > cache_bytes:
+        whole = [int(share * cache_bytes) for share in shares]
+    return [Room(root, cache_bytes, own, beside) for own in whole]
+
+
 def place_of(config: RootConfig, address: str) -> Place:
     """Return the place of a folder, as the user sees it, or of a URL."""
     where = address if is_url(address) else str(user_path(address))
@@ -41,9 +66,17 @@ def open_set(config: RootConfig) -> ShardSet:
     """
     assert config.dataset.root, "checked with the settings"
     found = open_shard_set(place_of(config, config.dataset.root))
-    there, here = dict(found.settings), row_settings(config)
-    if config.mode.name is not Mode.streaming:
-        here[SHARD_SEGMENTS] = there[SHARD_SEGMENTS]  # other modes keep rows in their own way
+    check_settings(config, found)
+    return found
+
+
+def check_settings(config: RootConfig, found: ShardSet) -> None:
+    """Refuse a set that was made with other settings than those of the training.
+
+    Raises:
+        ConfigError: names both, and what to add.
+    """
+    there, here = needed_settings(config, found), row_settings(config)
     other = [name for name in there if there[name] != here.get(name)]
     if other:
         both = "; ".join(
@@ -54,7 +87,35 @@ def open_set(config: RootConfig) -> ShardSet:
             f"The shards at {found.place.where()} were made with other settings: {both}. Add "
             f"{take}, or write shards with yours."
         )
-    return found
+
+
+def check_alike(config: RootConfig, sets: Sequence[ShardSet]) -> None:
+    """Refuse sets that cannot be trained on together.
+
+    Raises:
+        ConfigError: names the two and what is different.
+    """
+    first, *others = sets
+    wanted = needed_settings(config, first)
+    for found in others:
+        there = needed_settings(config, found)
+        other = [name for name in wanted | there if there.get(name) != wanted.get(name)]
+        if other:
+            both = "; ".join(
+                f"{n} is {_text(wanted.get(n))} and {_text(there.get(n))}" for n in other
+            )
+            raise ConfigError(
+                f"The shards at {first.place.where()} and {found.place.where()} were made with "
+                f"different settings: {both}. Write one of them again, with those of the other."
+            )
+
+
+def needed_settings(config: RootConfig, found: ShardSet) -> dict[str, Any]:
+    """Return the settings of a set that those of the training must be equal to."""
+    there = dict(found.settings)
+    if config.mode.name is not Mode.streaming:
+        there.pop(SHARD_SEGMENTS, None)  # other modes keep rows in their own way
+    return there
 
 
 def row_settings(config: RootConfig) -> dict[str, Any]:
@@ -77,20 +138,19 @@ def overrides_of(settings: dict[str, Any], defaults: RootConfig) -> list[str]:
     return [f"{n}={_text(value)}" for n, value in settings.items() if value != usual.get(n)]
 
 
-def rows_of(config: RootConfig, found: ShardSet) -> ShardRows:
+def rows_of(config: RootConfig, found: ShardSet, room: Room | None = None) -> ShardRows:
     """Return what takes the rows of a set for the modes that keep them.
 
     Raises:
         ConfigError: another version of the program made them.
     """
-    budget = int(config.mode.cache_gib * build.GIB)
-    root = cache_dir(config.paths)
+    own = room or _alone(found, cache_dir(config.paths), int(config.mode.cache_gib * build.GIB))
     rows = ShardRows(
         found,
         build.frontend_of(config),
         keep=config.mode.keep,
         dtype=build.store_dtype(config),
-        files=lambda: _files(found, root, budget, COPIES_FOR_A_PASS, {}),
+        files=lambda: _files(found, own, COPIES_FOR_A_PASS, {}),
     )
     if rows.spec != spec_of(found):
         raise ConfigError(
@@ -101,44 +161,47 @@ def rows_of(config: RootConfig, found: ShardSet) -> ShardRows:
     return rows
 
 
-def check_budgets(found: ShardSet, options: StoreOptions) -> None:
+def check_budgets(found: ShardSet, options: StoreOptions, room: Room | None = None) -> None:
     """Refuse a stream whose window does not fit, before anything is brought.
 
     Raises:
         BudgetError: it is over `mode.cache_gib`, with what it needs.
     """
+    own = room or _alone(found, options.cache_root, options.cache_bytes)
     if found.local_files() is None:
-        _copies_bytes(found, options.cache_root, options.cache_bytes, 2 * _kept(found, options))
+        _copies_bytes(found, own, 2 * kept_shards(found.layout, options))
 
 
 def stream(
-    found: ShardSet, spec: RowSpec, options: StoreOptions, about: dict[str, object]
+    found: ShardSet,
+    spec: RowSpec,
+    options: StoreOptions,
+    about: dict[str, object],
+    room: Room | None = None,
 ) -> StreamingDataset:
     """Return the dataset that reads a set where it is.
 
     Raises:
         BudgetError: its window does not fit on the disk.
     """
-    kept = _kept(found, options)
+    own = room or _alone(found, options.cache_root, options.cache_bytes)
+    kept = kept_shards(found.layout, options)
     # The window, and as much again that comes while it is in use.
-    files = _files(found, options.cache_root, options.cache_bytes, 2 * kept, about)
-    return StreamingDataset(spec, files, found.layout, kept)
+    return StreamingDataset(spec, _files(found, own, 2 * kept, about), found.layout, kept)
 
 
-def _kept(found: ShardSet, options: StoreOptions) -> int:
-    return kept_shards(found.layout, options)
+def _alone(found: ShardSet, root: Path, cache_bytes: int) -> Room:
+    return rooms_of([found], root, cache_bytes, [1.0])[0]
 
 
-def _files(
-    found: ShardSet, root: Path, cache_bytes: int, num_shards: int, about: dict[str, object]
-) -> ShardFiles:
+def _files(found: ShardSet, room: Room, num_shards: int, about: dict[str, object]) -> ShardFiles:
     local = found.local_files()
     if local is not None:
         return local
-    need = _copies_bytes(found, root, cache_bytes, num_shards)
-    folder = _folder(found, root)
+    need = _copies_bytes(found, room, num_shards)
+    folder = _folder(found, room.root)
     about = {"dataset": f"copies of {found.place.where()}"} | about
-    use, _ = reserve(root, folder, need_bytes=need, budget_bytes=cache_bytes, about=about)
+    use, _ = reserve(room.root, folder, need_bytes=need, budget_bytes=room.cache_bytes, about=about)
     try:
         return RemoteShards(
             found.place, found.layout, found.index.checksums, folder=folder, budget_bytes=need
@@ -151,27 +214,29 @@ def _folder(found: ShardSet, root: Path) -> Path:
     return cache_folder(root, "shards", f"copies-{found.index.key}")
 
 
-def _copies_bytes(found: ShardSet, root: Path, cache_bytes: int, num_shards: int) -> int:
+def _whole_bytes(found: ShardSet) -> int:
+    return sum(shard_bytes(found.layout, shard) for shard in range(found.layout.num_chunks))
+
+
+def _copies_bytes(found: ShardSet, room: Room, num_shards: int) -> int:
     """Return what copies of shards may take: all of them, or what other caches leave.
 
     Raises:
         BudgetError: not even `num_shards` of them fit.
     """
-    layout = found.layout
-    size = shard_bytes(layout, 0)
-    whole = sum(shard_bytes(layout, s) for s in range(layout.num_chunks))
-    least = min(num_shards * size, whole)
-    if least > cache_bytes:
+    whole = _whole_bytes(found)
+    least = min(num_shards * shard_bytes(found.layout, 0), whole)
+    if least > room.own_bytes:
+        part = f", {size_text(room.own_bytes)} of it for this set" if len(room.beside) > 1 else ""
         raise BudgetError(
             f"Streaming from {found.place.where()} keeps {num_shards} shards on the disk, "
-            f"{size_text(least)}; mode.cache_gib allows {size_text(cache_bytes)}. Raise it, or "
-            "lower mode.window_segments."
+            f"{size_text(least)}; mode.cache_gib allows {size_text(room.cache_bytes)}{part}. "
+            "Raise it, or lower mode.window_segments."
         )
-    if whole <= cache_bytes:
+    if whole <= room.own_bytes:
         return whole
-    own = _folder(found, root)
-    others = sum(entry.claimed_bytes for entry in list_caches(root) if entry.path != own)
-    return max(least, cache_bytes - others)
+    others = sum(e.claimed_bytes for e in list_caches(room.root) if e.path not in room.beside)
+    return max(least, room.own_bytes * (room.cache_bytes - others) // room.cache_bytes)
 
 
 def _text(value: object) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,20 +12,22 @@ from rich.console import Console
 from rich.table import Table
 
 from chirpid import build, native
-from chirpid.cli import from_shards
+from chirpid.cli import from_shards, mixed_shards
+from chirpid.cli.mixed_shards import MixedShards
 from chirpid.cli.progress import progress_bar
 from chirpid.config.resolve import Resolved, plain_leaves
 from chirpid.config.schema import DatasetKind, RootConfig, Selection
 from chirpid.data.check import Checked
 from chirpid.data.datasets import SegmentDataset
 from chirpid.data.manifest import Manifest
+from chirpid.data.mix import Mix
 from chirpid.data.modes import check_budgets, content_key, open_dataset, store_key
 from chirpid.data.rows import RowMaker, note_on_lazy
 from chirpid.data.segments import SegmentTable, make_segments
 from chirpid.data.sources.shards import ShardRows, ShardSet
 from chirpid.data.split_files import write_splits
 from chirpid.data.splits import Folds, inner_split
-from chirpid.engine.rule import Task
+from chirpid.engine.rule import Task, TrainRule
 from chirpid.errors import ConfigError
 from chirpid.loading.factory import Loader, make_loader
 from chirpid.loading.hardware import Machine, read_machine
@@ -47,12 +49,22 @@ class Prepared:
     device: torch.device
     maker: RowMaker
     plan: LoaderPlan
-    shards: ShardSet | None = None
+    shards: ShardSet | MixedShards | None = None
     """Where the rows come from, if not from recordings."""
 
     @property
     def manifest(self) -> Manifest:
         return self.checked.manifest
+
+    @property
+    def mix(self) -> Mix | None:
+        """How several sets are drawn from, if there are several."""
+        return self.shards.mix if isinstance(self.shards, MixedShards) else None
+
+    @property
+    def rule(self) -> TrainRule:
+        """How each fold is trained."""
+        return replace(build.train_rule(self.config), mix=self.mix)
 
     @property
     def names_R(self) -> list[str]:
@@ -90,7 +102,7 @@ class Prepared:
         """
         options = build.store_options(self.config, self.machine, self.plan)
         if self.shards is not None and self.config.mode.name is Mode.streaming:
-            from_shards.check_budgets(self.shards, options)
+            mixed_shards.check_budgets(self.shards, options)
         else:
             check_budgets(self.config.mode.name, self.maker, options)
         batch_size = self.config.loader.batch_size
@@ -98,10 +110,14 @@ class Prepared:
             ids = self.folds.train_ids(fold)
             if self.config.engine.selection is Selection.inner:
                 ids, _ = self.inner_split(ids, fold)
-            if self.config.loader.drop_last and len(ids) < batch_size:
+            num_draws = len(ids)
+            if self.mix is not None:
+                self.mix.parts(ids, len(self.segments))
+                num_draws = self.mix.epoch_segments or num_draws
+            if self.config.loader.drop_last and num_draws < batch_size:
                 raise ConfigError(
                     f"loader.drop_last=true leaves fold {fold} no batch to train on: it has "
-                    f"{len(ids)} segments, loader.batch_size={batch_size}. "
+                    f"{num_draws} segments, loader.batch_size={batch_size}. "
                     "Use loader.drop_last=false or a smaller batch."
                 )
 
@@ -186,7 +202,7 @@ class Rows:
     segments: SegmentTable
     maker: RowMaker
     notes: list[str]
-    shards: ShardSet | None
+    shards: ShardSet | MixedShards | None
 
 
 def prepare_rows(config: RootConfig, machine: Machine, console: Console) -> Rows:
@@ -196,6 +212,10 @@ def prepare_rows(config: RootConfig, machine: Machine, console: Console) -> Rows
         ChirpError: recordings or shards that cannot be used, or were made with other settings.
     """
     if config.dataset.kind is DatasetKind.shards:
+        if config.dataset.mix:
+            mixed = mixed_shards.open_mixed(config)
+            all_rows = mixed_shards.rows_of(config, mixed)
+            return Rows(mixed.checked, mixed.segments, all_rows, [], mixed)
         shards = from_shards.open_set(config)
         rows = from_shards.rows_of(config, shards)
         return Rows(shards.checked, shards.segments, rows, [], shards)
@@ -245,7 +265,7 @@ def prepare_loader(prepared: Prepared, console: Console) -> Loader:
     }
     dataset: SegmentDataset
     if prepared.shards is not None and config.mode.name is Mode.streaming:
-        dataset = from_shards.stream(prepared.shards, prepared.maker.spec, options, about)
+        dataset = mixed_shards.stream(prepared.shards, prepared.maker.spec, options, about)
     else:
         with progress_bar(console, f"segments of mode={config.mode.name.value}") as told:
             dataset = open_dataset(

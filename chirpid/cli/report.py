@@ -83,7 +83,7 @@ def run_metrics(outcomes: Sequence[FoldOutcome], results: dict[str, Any]) -> dic
 def _sheet(prepared: Prepared, loader: Loader, path: Path) -> None:
     """Draw training segments as the model sees them in the first epoch, augmented."""
     config, task = prepared.config, prepared.task
-    rule = build.train_rule(config)
+    rule = prepared.rule
     train = prepared.folds.train_ids(config.cv.folds[0] if config.cv.folds else 0)
     ids = rule.train_epoch(train, task.key_N, 0).batches[0][:SHEET_SEGMENTS]
     device = torch.device("cpu")

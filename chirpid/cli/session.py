@@ -170,7 +170,7 @@ class _Session:
         )
         return TrainingEngine(
             bench,
-            build.train_rule(config),
+            prepared.rule,
             observer=observers,
             only=config.cv.folds,
             inner_split=prepared.inner_split,

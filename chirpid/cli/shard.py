@@ -75,6 +75,11 @@ def _write(resolved: Resolved, out: str, *, shuffle: bool) -> None:
         raise ConfigError(
             f"{out} can be read and not written. Write to a folder or to s3://, and serve that."
         )
+    if config.dataset.mix:
+        raise ConfigError(
+            "dataset.mix draws from several sets while training, and chirpid shard writes one. "
+            "Use dataset.root."
+        )
     machine = read_machine("cpu")
     rows = prepare_rows(config, machine, console)
     maker = rows.maker

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -46,19 +48,59 @@ def tidy_overrides(overrides: Sequence[str]) -> list[str]:
     - Text is quoted where it must be: dataset.root=/home/jörg/my birds.
     - model.params and the like may take new names. Hydra closes every mapping and asks for `+`;
       the names there are checked by the class that they go to.
+    - A list of pairs may be given as {first: second, ...}: dataset.mix={woods: 0.7, shore: 0.3}.
+      Hydra takes neither quotes nor ':' in the keys of a mapping, and addresses have them.
     """
     return [_tidy(text) for text in overrides]
 
 
 def _tidy(text: str) -> str:
-    key, equals, value = text.partition("=")
-    setting = all_settings().get(key)
-    if setting is None:
-        return f"++{text}" if not key.startswith(("+", "~")) and is_known(key) else text
-    if equals and setting.is_text and not _is_readable(text):
-        escaped = value.replace("'", "\\'")
-        return f"{key}='{escaped}'"
+    plus, name, equals, value = _PARTS.fullmatch(text).groups()  # type: ignore[union-attr]
+    setting = all_settings().get(name)
+    if setting is None or setting.is_free:
+        return f"++{text}" if not plus and "~" not in name and is_known(name) else text
+    if equals and setting.item is not None:
+        return f"{plus}{name}={_as_list(value, setting.item)}"
+    if equals and not plus and setting.is_text and not _is_readable(text):
+        return f"{name}={_quoted(value)}"
     return text
+
+
+_PARTS = re.compile(r"(\+*)([^=]*)(=?)(.*)", re.DOTALL)
+_PAIRS = re.compile(r"\{([^{}]*)\}")
+
+
+def _as_list(value: str, item: type) -> str:
+    """Return mappings like {a: 1, b: 2} as lists of items; other values, and faults, as they are.
+
+    What stands before the last colon is the first field: it may hold others, as s3://a does.
+    """
+    if re.fullmatch(rf"\s*{_PAIRS.pattern}(\s*,\s*{_PAIRS.pattern})*\s*", value) is None:
+        return value
+    first, second = (field.name for field in dataclasses.fields(item))
+    lists = []
+    for content in _PAIRS.findall(value):
+        pairs = [pair.rpartition(":") for pair in content.split(",") if pair.strip()]
+        if not all(colon and rest.strip() for _, colon, rest in pairs):
+            return value
+        items = [
+            f"{{{first}: {_quoted(_bare(text))}, {second}: {rest.strip()}}}"
+            for text, _, rest in pairs
+        ]
+        lists.append(f"[{', '.join(items)}]")
+    return ",".join(lists)
+
+
+def _bare(text: str) -> str:
+    text = text.strip()
+    is_quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "'\""
+    return text[1:-1] if is_quoted else text
+
+
+def _quoted(text: str) -> str:
+    """Return text as Hydra reads it back: backslashes count before quotes only."""
+    escaped = re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), text)
+    return f"'{escaped}'"
 
 
 def _is_readable(text: str) -> bool:
@@ -90,7 +132,7 @@ def _several_values(text: str, override: Override) -> str:
     key, _, value = text.partition("=")
     message = f"{text} gives several values. Add -m to run one job for each"
     setting = all_settings().get(override.key_or_group)
-    if setting is None or setting.choices:
+    if setting is None or setting.choices or setting.item:
         return f"{message}."
     return f"{message}, or write {key}=[{value}] for a list, \"{key}='{value}'\" for text."
 

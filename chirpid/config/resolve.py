@@ -114,7 +114,7 @@ def plain_leaves(structured: DictConfig) -> dict[str, Any]:
 
 def result_hash(plain: Mapping[str, Any]) -> str:
     """Return a hash of the settings that can change results; see NO_EFFECT_ON_RESULTS."""
-    kept = {key: value for key, value in plain.items() if not _left_out(key)}
+    kept = {key: _counted(key, value) for key, value in plain.items() if not _left_out(key)}
     text = json.dumps(kept, sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -126,6 +126,12 @@ def _to_config(given: DictConfig) -> tuple[DictConfig, RootConfig]:
         return cast(DictConfig, merged), cast(RootConfig, OmegaConf.to_object(merged))
     except OmegaConfBaseException as error:
         raise ConfigError(in_one_line(error)) from error
+
+
+def _counted(key: str, value: Any) -> Any:
+    # Where the sets lie does not count, as with dataset.root.
+    is_mix = key == "dataset.mix" and isinstance(value, list)
+    return [one["weight"] for one in value] if is_mix else value
 
 
 def _left_out(key: str) -> bool:

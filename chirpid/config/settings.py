@@ -33,6 +33,11 @@ class Setting:
         return typing.get_origin(self.annotation) is dict
 
     @property
+    def item(self) -> type | None:
+        """The dataclass of the items of a list such as dataset.mix; None for other types."""
+        return _item(_without_none(self.annotation))
+
+    @property
     def is_text(self) -> bool:
         """True for settings that take any text, such as dataset.root."""
         return _without_none(self.annotation) is str
@@ -83,6 +88,10 @@ def describe_type(annotation: Any) -> str:
     or_null = " or null" if kind is not annotation else ""
     if names := _members(annotation):
         return f"one of {', '.join(names)}{or_null}"
+    if item := _item(kind):
+        hints = typing.get_type_hints(item)
+        fields = ", ".join(f"{one}: {describe_type(hint)}" for one, hint in hints.items())
+        return f"a list like [{{{fields}}}]{or_null}"
     if typing.get_origin(kind) is list:
         return f"a list like [0,1]{or_null}"
     if typing.get_origin(kind) is dict:
@@ -130,6 +139,11 @@ def _without_none(annotation: Any) -> Any:
         return annotation
     kinds = [kind for kind in typing.get_args(annotation) if kind is not type(None)]
     return kinds[0] if len(kinds) == 1 else annotation
+
+
+def _item(kind: Any) -> type | None:
+    (item,) = typing.get_args(kind) if typing.get_origin(kind) is list else (None,)
+    return typing.cast(type, item) if dataclasses.is_dataclass(item) else None
 
 
 def _members(annotation: Any) -> tuple[str, ...]:

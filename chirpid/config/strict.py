@@ -54,7 +54,8 @@ def check_type(key: str, value: object, where: str) -> None:
     if setting is None or (isinstance(value, str) and "${" in value):
         return
     try:
-        OmegaConf.update(_scratch(), key, value, merge=False)
+        # Mappings become the items of a typed list only where they are merged into it.
+        OmegaConf.update(_scratch(), key, value, merge=setting.item is not None)
     except OmegaConfBaseException as error:
         raise ConfigError(_wrong_type(setting, value, where)) from error
 
@@ -63,6 +64,9 @@ def unknown_setting(key: str, where: str = "") -> str:
     """Return the message for a key that is no setting, with the closest one and its siblings."""
     message = f"Unknown setting '{key}'{_in(where)}."
     if above := _setting_above(key):
+        if all_settings()[above].item is not None:
+            takes = describe_type(all_settings()[above].annotation)
+            return f"{message} '{above}' takes {takes}."
         return f"{message} '{above}' is a single value with nothing below it."
     if key in sections():
         return f"{message[:-1]}: it is a group. Settings there: {', '.join(siblings(key))}."

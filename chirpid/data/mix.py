@@ -59,6 +59,22 @@ class Mix:
         weights = np.array(self.weights, dtype=np.float64)
         return np.asarray(weights / weights.sum())
 
+    def parts(self, ids: IntArray, num_segments: int) -> list[IntArray]:
+        """Return the ids of each set, of a training part in ascending order.
+
+        Raises:
+            DataError: a set has no segment in the training part.
+        """
+        bounds = np.searchsorted(ids, [*self.starts[1:], num_segments])
+        parts = np.split(ids, bounds)[: len(self.starts)]
+        for name, part in zip(self.names, parts, strict=True):
+            if not len(part):
+                raise DataError(
+                    f"The set '{name}' has no segment to train on here. Take it out of the mix, "
+                    "or use fewer folds."
+                )
+        return parts
+
     def windows(self, rule: OrderRule) -> list[int]:
         """Return the shuffle window of each set: its share of the whole, at least one block."""
         return [
@@ -87,14 +103,7 @@ def mixed_epoch(ids: IntArray, key_N: U64, mix: Mix, rule: OrderRule, *, epoch: 
         DataError: a set has no segment in the training part.
     """
     ids = np.sort(np.asarray(ids, dtype=np.int64))
-    bounds = np.searchsorted(ids, [*mix.starts[1:], len(key_N)])
-    parts = np.split(ids, bounds)[: len(mix.starts)]
-    for name, part in zip(mix.names, parts, strict=True):
-        if not len(part):
-            raise DataError(
-                f"The set '{name}' has no segment to train on here. Take it out of the mix, or "
-                "use fewer folds."
-            )
+    parts = mix.parts(ids, len(key_N))
     num_draws = mix.epoch_segments or len(ids)
     set_L, draw_L = turns(mix.shares, num_draws, seed=rule.seed, epoch=epoch)
     found = np.empty(num_draws, dtype=np.int64)

@@ -106,9 +106,59 @@ def test_the_source_of_every_setting_is_known_and_the_last_writer_has_it(tmp_pat
     assert (resolved.config.engine.epochs, resolved.config.engine.patience) == (3, 5)
 
 
-def test_a_free_mapping_takes_new_names_with_and_without_a_plus() -> None:
-    for override in ("model.params.depth=3", "+model.params.depth=3", "++model.params.depth=3"):
-        assert compose([override]).config.model.params["depth"] == 3
+@pytest.mark.parametrize("key", [key for key in ALL if all_settings()[key].is_free])
+@pytest.mark.parametrize("plus", ["", "+", "++"])
+def test_a_free_mapping_takes_new_names_with_and_without_a_plus(key: str, plus: str) -> None:
+    for override in (f"{plus}{key}.depth=3", f"{plus}{key}={{depth: 3}}"):
+        resolved = compose([override])
+        assert plain_leaves(OmegaConf.create(resolved.yaml))[f"{key}.depth"] == 3
+        assert resolved.sources[f"{key}.depth"] == "command line"
+
+
+PLACES = [
+    "woods", "/data/my birds (2)", "s3://bucket/woods.v2", "http://host:8000/set", "C:\\sets\\",
+    "/home/jörg/it's", "~/woods", "a=b", "#1",
+]  # fmt: skip
+
+
+def mix_of(*overrides: str) -> list[tuple[str, float]]:
+    found = compose(["dataset=shards", *overrides]).config.dataset.mix
+    return [(one.root, one.weight) for one in found]
+
+
+@pytest.mark.parametrize("plus", ["", "+", "++"])
+def test_sets_are_mixed_by_any_address_as_a_mapping(plus: str) -> None:
+    wanted = [(place, 0.5 + number) for number, place in enumerate(PLACES)]
+    pairs = ", ".join(f"{place}: {weight}" for place, weight in wanted)
+    assert mix_of(f"{plus}dataset.mix={{{pairs}}}") == wanted
+    quoted = ",".join(f'"{place}":{weight}' for place, weight in wanted)
+    assert mix_of(f"{plus}dataset.mix={{{quoted}}}") == wanted
+
+
+def test_sets_are_mixed_as_a_list_too_which_replaces_another(tmp_path: Path) -> None:
+    text = "dataset.mix=[{root: s3://bucket/set, weight: 3}, {root: 'a, b: {c}'}]"
+    assert mix_of(text) == [("s3://bucket/set", 3.0), ("a, b: {c}", 1.0)]
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text(
+        "# @package _global_\ndataset:\n  mix:\n  - {root: old, weight: 1}\n", encoding="utf-8"
+    )
+    usual = ["dataset=shards", "experiment=mine"]
+    old = compose(usual, config_dir=tmp_path).config.dataset.mix
+    new = compose([*usual, "dataset.mix={new: 2}"], config_dir=tmp_path).config.dataset.mix
+    assert [one.root for one in old] == ["old"]
+    assert [one.root for one in new] == ["new"]
+
+
+def test_where_sets_lie_does_not_count_and_their_weights_do(tmp_path: Path) -> None:
+    one, moved, other = (
+        compose(["dataset=shards", f"dataset.mix={mix}"])
+        for mix in ("{a: 1, b: 2}", "{s3://c/a: 1, /d/b: 2}", "{a: 2, b: 1}")
+    )
+    assert one.result_hash == moved.result_hash != other.result_hash
+    path = tmp_path / "config.yaml"
+    path.write_text(moved.yaml, encoding="utf-8")
+    assert load(path).config == moved.config
+    assert load(path).result_hash == moved.result_hash
 
 
 @pytest.mark.parametrize(

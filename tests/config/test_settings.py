@@ -44,6 +44,7 @@ def test_groups_of_settings_are_found_at_every_depth() -> None:
         ("mode.dtype", "one of uint8, int16, float16, float32 or null"),
         ("cv.folds", "a list like [0,1] or null"),
         ("model.params", "a mapping like {a: 1}"),
+        ("dataset.mix", "a list like [{root: text, weight: a number}]"),
     ],
 )
 def test_types_are_told_in_words(key: str, words: str) -> None:

@@ -14,6 +14,7 @@ from chirpid.config.schema.recordings import CheckKind as CheckKind
 from chirpid.config.schema.recordings import DatasetConfig as DatasetConfig
 from chirpid.config.schema.recordings import DatasetKind as DatasetKind
 from chirpid.config.schema.recordings import DemoConfig as DemoConfig
+from chirpid.config.schema.recordings import MixedSet as MixedSet
 from chirpid.config.schema.recordings import SegmentConfig as SegmentConfig
 from chirpid.config.schema.root import RootConfig as RootConfig
 from chirpid.config.schema.sound import AugmentConfig as AugmentConfig

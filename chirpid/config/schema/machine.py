@@ -71,10 +71,14 @@ class LoaderConfig:
     """auto: `windowed` over `mode.window_segments`, which is a full shuffle when the set fits."""
     drop_last: bool = False
     """Drop the last short batch of a training epoch. Validation never drops."""
+    epoch_segments: int | None = None
+    """dataset.mix: draws of a training epoch; None: as many as there are training segments."""
     timeout_s: float = 120.0
     """A worker that is silent for so long is reported."""
 
     def __post_init__(self) -> None:
+        require(self.epoch_segments is None or self.epoch_segments >= 1, "loader.epoch_segments",
+                 self.epoch_segments, "1 or more")  # fmt: skip
         require(self.batch_size >= 1, "loader.batch_size", self.batch_size, "1 or more")
         require(self.eval_batch_size is None or self.eval_batch_size >= 1,
                  "loader.eval_batch_size", self.eval_batch_size, "1 or more")  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -49,6 +50,25 @@ class DemoConfig:
 
 
 @dataclass(kw_only=True, slots=True)
+class MixedSet:
+    """One of the sets of shards that `dataset.mix` draws from."""
+
+    root: str = ""
+    """Folder or URL."""
+    weight: float = 1.0
+    """Its share of the draws, up to a common factor."""
+
+    def __post_init__(self) -> None:
+        if not self.root:
+            raise ConfigError("A set of dataset.mix has no root. Give each a folder or address.")
+        if not 0 < self.weight < math.inf:
+            raise ConfigError(
+                f"The weight of '{self.root}' in dataset.mix is {self.weight}. Use a number above "
+                "0, or leave the set out."
+            )
+
+
+@dataclass(kw_only=True, slots=True)
 class DatasetConfig:
     """Where recordings and labels come from."""
 
@@ -89,6 +109,8 @@ class DatasetConfig:
     params: dict[str, Any] = field(default_factory=dict)
     storage_options: dict[str, Any] = field(default_factory=dict)
     """kind=shards at a URL: options of fsspec, such as `endpoint_url`; never credentials."""
+    mix: list[MixedSet] = field(default_factory=list)
+    """kind=shards: several sets instead of `root`. On a command line also {folder: weight, ...}."""
 
     def __post_init__(self) -> None:
         require(0 <= self.secondary_weight <= 1, "dataset.secondary_weight", self.secondary_weight,
@@ -98,9 +120,10 @@ class DatasetConfig:
             raise ConfigError(
                 f"dataset={self.name} needs dataset.root, the folder of your recordings."
             )
-        if self.kind is DatasetKind.shards and not self.root:
+        if self.kind is DatasetKind.shards and not (self.root or self.mix):
             raise ConfigError(
-                f"dataset={self.name} needs dataset.root, the folder or address of the shards."
+                f"dataset={self.name} needs dataset.root, the folder or address of the shards, or "
+                "dataset.mix for several."
             )
         if self.kind is DatasetKind.csv and not self.table:
             raise ConfigError("dataset.kind=csv needs dataset.table, the name of the label table.")
