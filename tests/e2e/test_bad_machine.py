@@ -156,7 +156,7 @@ def test_a_shard_that_was_damaged_is_named(root: Path, straight: Path, tmp_path:
 def test_a_worker_process_that_is_killed_is_replaced_and_nothing_is_lost(
     root: Path, tmp_path: Path
 ) -> None:
-    more = ("engine.epochs=60", "loader.backend=processes", "loader.num_workers=2",
+    more = ("engine.epochs=25", "loader.backend=processes", "loader.num_workers=2",
             "loader.start_method=fork")  # fmt: skip
     process = start(root, tmp_path / "killed", *more)
     deadline = time.monotonic() + 60
@@ -167,5 +167,5 @@ def test_a_worker_process_that_is_killed_is_replaced_and_nothing_is_lost(
     found = ended(process)
     assert found.code == 0, found.err
     assert len(re.findall(r"loader worker \d died \(.*started again", found.out)) == 1
-    assert train(root, tmp_path / "alone", "engine.epochs=60").code == 0
+    assert train(root, tmp_path / "alone", "engine.epochs=25").code == 0
     assert same_run(run_folder(tmp_path / "killed"), run_folder(tmp_path / "alone"))
