@@ -68,7 +68,7 @@ def same(a: list, b: list) -> bool:
 @given(
     kind=st.sampled_from(KINDS),
     mode=st.sampled_from(list(Mode)),
-    backend=st.sampled_from(["inline", "threads"]),
+    backend=st.sampled_from(["inline", "threads", "processes"]),
     workers=st.integers(1, 3),
     prefetch=st.integers(1, 3),
     batch_size=st.integers(1, 9),
