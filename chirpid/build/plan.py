@@ -1,0 +1,75 @@
+"""From settings and the machine to the loader plan and the place of stores."""
+
+from __future__ import annotations
+
+from chirpid.build.fields import picked
+
+from chirpid.config.paths import cache_dir
+from chirpid.config.schema import RootConfig
+from chirpid.data.kept import RowSpec
+from chirpid.data.modes import StoreOptions
+from chirpid.loading.hardware import GIB, Machine
+from chirpid.loading.plan import LoaderPlan, Profile, Traits, Wish, make_plan
+from chirpid.types import Backend, Mode, StartMethod
+
+
+def profile_of(config: RootConfig) -> Profile:
+    """Return the hardware profile as the plan takes it."""
+    h = config.hardware
+    return Profile(
+        **picked(Profile, h),
+        ram_bytes=_bytes(h.ram_gib),
+        gpu_bytes=_bytes(h.gpu_memory_gib),
+        low_memory_bytes=int(h.low_memory_gib * GIB),
+    )
+
+
+def _bytes(gib: float | None) -> int | None:
+    return None if gib is None else int(gib * GIB)
+
+
+def ram_budget(config: RootConfig, machine: Machine) -> int:
+    """Return the bytes of RAM that loading may take."""
+    if config.memory.budget_gib is not None:
+        return int(config.memory.budget_gib * GIB)
+    return int(config.memory.fraction * machine.free_bytes)
+
+
+def plan_of(config: RootConfig, machine: Machine, spec: RowSpec, num_segments: int) -> LoaderPlan:
+    """Return how batches will be fetched, and why."""
+    mode = config.mode.name
+    batch = max(config.loader.batch_size, config.loader.eval_batch_size or 0)
+    store_bytes = spec.row_bytes * num_segments
+    shards = -(-config.mode.window_segments // config.mode.shard_segments) + 1
+    window_bytes = shards * config.mode.shard_segments * spec.row_bytes
+    resident = {Mode.eager: store_bytes, Mode.streaming: min(store_bytes, window_bytes)}
+    traits = Traits(
+        mode=mode,
+        num_segments=num_segments,
+        batch_bytes=batch * spec.batch_row_bytes,
+        store_bytes=store_bytes,
+        resident_bytes=resident.get(mode, 0),
+        heavy=mode is Mode.lazy,
+        beyond_ram=mode is Mode.cached and store_bytes > machine.free_bytes,
+    )
+    return make_plan(
+        machine=machine,
+        profile=profile_of(config),
+        wish=Wish(**picked(Wish, config.loader)),
+        traits=traits,
+        budget_bytes=ram_budget(config, machine),
+    )
+
+
+def store_options(config: RootConfig, machine: Machine, plan: LoaderPlan) -> StoreOptions:
+    """Return where stores lie and what they may take."""
+    processes = plan.backend.value is Backend.processes
+    return StoreOptions(
+        cache_root=cache_dir(config.paths),
+        cache_bytes=int(config.mode.cache_gib * GIB),
+        ram_bytes=ram_budget(config, machine),
+        num_threads=machine.num_cores,
+        share=processes and plan.start_method.value is not StartMethod.fork,
+        free_bytes=machine.free_bytes,
+        **picked(StoreOptions, config.mode),
+    )
