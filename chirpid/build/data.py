@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from chirpid.build.fields import picked
 from torch import Tensor
 
 from chirpid.audio.frontend import FrontEnd
 from chirpid.audio.segment import SegmentRule
+from chirpid.build.fields import picked
 from chirpid.config.paths import cache_dir, user_path
 from chirpid.config.schema import DatasetKind, RootConfig
 from chirpid.data.check import Checked, check_recordings

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from chirpid.build.fields import picked
-
 from chirpid.config.paths import cache_dir
 from chirpid.config.schema import RootConfig
 from chirpid.data.kept import RowSpec

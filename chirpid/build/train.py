@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from chirpid.build.data import frontend_of
-from chirpid.build.fields import picked
 
 from chirpid.audio.augment import AugmentRule
+from chirpid.build.data import frontend_of
+from chirpid.build.fields import picked
 from chirpid.config.schema import RootConfig
 from chirpid.engine.model import BirdModel
 from chirpid.engine.rule import TrainRule
