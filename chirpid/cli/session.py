@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from chirpid import build
 from chirpid.cli.prepare import Prepared, prepare, prepare_loader
 from chirpid.cli.report import report_run
+from chirpid.cli.training import engine_of
 from chirpid.config.paths import outputs_dir
 from chirpid.config.resolve import Resolved, SweepInfo
-from chirpid.data.stats import BandStats
-from chirpid.engine.engine import TrainingEngine, Workbench
 from chirpid.engine.observer import Observers, QuietObserver
 from chirpid.engine.precision import deterministic, threads
 from chirpid.engine.results import make_results, pool, write_predictions, write_results
@@ -134,7 +132,9 @@ class _Session:
             deterministic(self.resolved.config.engine.deterministic),
             threads(self.resolved.config.engine.num_threads),
         ):
-            outcomes = self._engine(loader, observers, screen).run()
+            outcomes = engine_of(
+                self.prepared, loader, self.folder.path, observers, progress=screen.measured
+            ).run()
             results = self._finish(run, outcomes)
             report_run(self.prepared, self.folder.path, outcomes, results, self.tracker, run,
                        loader, self.console)  # fmt: skip
@@ -145,36 +145,6 @@ class _Session:
         if self.parent is not None:
             # The next job of the sweep opens it again.
             self.tracker.end_run(self.parent, "KILLED" if status == "KILLED" else "FINISHED")
-
-    def _engine(
-        self, loader: Loader, observers: Observers, screen: ConsoleObserver
-    ) -> TrainingEngine:
-        config, prepared = self.resolved.config, self.prepared
-        make_model = build.model_maker(config, prepared.task.classes)
-        like = make_model()
-        bench = Workbench(
-            task=prepared.task,
-            folds=prepared.folds,
-            loader=loader,
-            device=prepared.device,
-            make_model=make_model,
-            normalise=config.frontend.normalise.value,
-            stats=BandStats(
-                loader.run,
-                prepared.task.key_N,
-                like.centred,
-                max_segments=config.frontend.stats_segments,
-                progress=screen.measured,
-            ),
-            folder=self.folder.path,
-        )
-        return TrainingEngine(
-            bench,
-            prepared.rule,
-            observer=observers,
-            only=config.cv.folds,
-            inner_split=prepared.inner_split,
-        )
 
     def _start_tracking(self) -> str:
         from chirpid.tracking.environment import environment, git_state
