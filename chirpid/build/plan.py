@@ -8,7 +8,7 @@ from chirpid.config.schema import RootConfig
 from chirpid.data.kept import RowSpec
 from chirpid.data.modes import StoreOptions
 from chirpid.loading.hardware import GIB, Machine
-from chirpid.loading.plan import LoaderPlan, Profile, Traits, Wish, make_plan
+from chirpid.loading.plan import LoaderPlan, Picks, Profile, Traits, Wish, make_plan
 from chirpid.types import Backend, Mode, StartMethod
 
 
@@ -34,8 +34,18 @@ def ram_budget(config: RootConfig, machine: Machine) -> int:
     return int(config.memory.fraction * machine.free_bytes)
 
 
-def plan_of(config: RootConfig, machine: Machine, spec: RowSpec, num_segments: int) -> LoaderPlan:
-    """Return how batches will be fetched, and why."""
+def plan_of(
+    config: RootConfig,
+    machine: Machine,
+    spec: RowSpec,
+    num_segments: int,
+    picks: Picks | None = None,
+) -> LoaderPlan:
+    """Return how batches will be fetched, and why.
+
+    Args:
+        picks: what a probe chose for the mode of `config`.
+    """
     mode = config.mode.name
     batch = max(config.loader.batch_size, config.loader.eval_batch_size or 0)
     store_bytes = spec.row_bytes * num_segments
@@ -57,6 +67,7 @@ def plan_of(config: RootConfig, machine: Machine, spec: RowSpec, num_segments: i
         wish=Wish(**picked(Wish, config.loader)),
         traits=traits,
         budget_bytes=ram_budget(config, machine),
+        picks=picks,
     )
 
 

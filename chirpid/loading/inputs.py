@@ -47,6 +47,22 @@ class Wish:
 
 
 @dataclass(frozen=True, slots=True)
+class Picks:
+    """What a probe found best: decisions whose source is `probe`.
+
+    What the user asked for goes before them, budgets and caps still clamp them. The mode that a
+    probe chose is `Traits.mode`.
+    """
+
+    backend: Backend
+    num_workers: int
+    """Ignored where the backend has no workers."""
+    prefetch: int
+    reason: str
+    """Such as "3,100 samples/s predicted, decoding bounds it": the reason of each decision."""
+
+
+@dataclass(frozen=True, slots=True)
 class Traits:
     """What is known of the dataset before anything is loaded."""
 

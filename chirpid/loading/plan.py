@@ -7,10 +7,12 @@ from typing import Generic, TypeVar
 
 from chirpid.errors import BudgetError
 from chirpid.loading.hardware import Machine
-from chirpid.loading.inputs import Profile, Traits, Wish
+from chirpid.loading.inputs import Picks, Profile, Traits, Wish
 from chirpid.types import Backend, Mode, Policy, StartMethod, size_text
 
-__all__ = ["Decision", "LoaderPlan", "Profile", "Traits", "Wish", "in_flight", "make_plan"]
+__all__ = [
+    "Decision", "LoaderPlan", "Picks", "Profile", "Traits", "Wish", "in_flight", "make_plan",
+]  # fmt: skip
 
 T = TypeVar("T")
 
@@ -21,7 +23,7 @@ class Decision(Generic[T]):
 
     value: T
     source: str
-    """profile, policy, dataset, machine, clamp or override"""
+    """profile, policy, dataset, machine, probe, clamp or override"""
     reason: str
 
 
@@ -50,24 +52,32 @@ class LoaderPlan:
 
 
 def make_plan(
-    *, machine: Machine, profile: Profile, wish: Wish, traits: Traits, budget_bytes: int
+    *,
+    machine: Machine,
+    profile: Profile,
+    wish: Wish,
+    traits: Traits,
+    budget_bytes: int,
+    picks: Picks | None = None,
 ) -> LoaderPlan:
     """Return the plan. Nothing is read, measured or started here.
 
     Args:
         budget_bytes: RAM that loading may take.
+        picks: what a probe chose, for `traits.mode`; it goes before policy and profile, after
+            `wish`, and is clamped like both.
     Raises:
         BudgetError: not even two batches fit beside what the mode holds.
     """
     clamps = _missing_hardware(machine, profile)
-    backend = _backend(machine, wish, traits, clamps)
-    workers = _workers(machine, profile, wish, traits, backend.value, clamps)
-    prefetch = _prefetch(profile, wish, traits, backend.value)
+    backend = _backend(machine, wish, traits, picks, clamps)
+    workers = _workers(machine, profile, wish, traits, picks, backend.value, clamps)
+    prefetch = _prefetch(profile, wish, traits, picks, backend.value)
     workers, prefetch = _fit(workers, prefetch, traits, budget_bytes, clamps)
     if workers.value == 0 and backend.value in (Backend.threads, Backend.processes):
         clamps.append(f"backend {backend.value.value} -> inline: {workers.reason}")
         backend = Decision(Backend.inline, "clamp", workers.reason)
-        prefetch = _prefetch(profile, wish, traits, Backend.inline)
+        prefetch = _prefetch(profile, wish, traits, picks, Backend.inline)
     total = _total(workers.value, prefetch.value, traits)
     _check_budget(traits, total, budget_bytes)
     return LoaderPlan(
@@ -120,10 +130,19 @@ def _check_budget(traits: Traits, total: int, budget: int) -> None:
     )
 
 
-def _backend(machine: Machine, wish: Wish, traits: Traits, clamps: list[str]) -> Decision[Backend]:
+def _backend(
+    machine: Machine, wish: Wish, traits: Traits, picks: Picks | None, clamps: list[str]
+) -> Decision[Backend]:
     kept = traits.mode in (Mode.eager, Mode.cached)
     wanted = wish.backend
-    if wanted is Backend.auto and wish.policy is Policy.device:
+    if wanted is Backend.auto and picks is not None and not _asks_for_other(wish, picks):
+        if picks.backend is not Backend.device:
+            return Decision(picks.backend, "probe", picks.reason)
+        problem = _device_problem(machine, traits)
+        if problem is None:
+            return Decision(Backend.device, "probe", picks.reason)
+        clamps.append(f"backend device -> auto: {problem}")
+    elif wanted is Backend.auto and wish.policy is Policy.device:
         wanted = Backend.device
     if wanted is Backend.device:
         problem = _device_problem(machine, traits)
@@ -152,6 +171,12 @@ def _backend(machine: Machine, wish: Wish, traits: Traits, clamps: list[str]) ->
     return Decision(Backend.threads, "dataset", "decoders release the GIL; threads start at once")
 
 
+def _asks_for_other(wish: Wish, picks: Picks) -> bool:
+    """Return whether a number of workers was asked for that the picked backend cannot have."""
+    has_workers = picks.backend in (Backend.threads, Backend.processes)
+    return wish.num_workers is not None and has_workers != (wish.num_workers > 0)
+
+
 def _device_problem(machine: Machine, traits: Traits) -> str | None:
     if machine.gpu is None:
         return "there is no GPU"
@@ -170,6 +195,7 @@ def _workers(
     profile: Profile,
     wish: Wish,
     traits: Traits,
+    picks: Picks | None,
     backend: Backend,
     clamps: list[str],
 ) -> Decision[int]:
@@ -179,6 +205,8 @@ def _workers(
         if wish.num_workers == 0:
             clamps.append(f"num_workers 0 -> 1: loader.backend={backend.value} has workers")
         wanted = Decision(max(1, wish.num_workers), "override", "loader.num_workers")
+    elif picks is not None and picks.num_workers:
+        wanted = Decision(picks.num_workers, "probe", picks.reason)
     else:
         wanted = _profile_workers(machine, profile, wish, traits)
     value, source, reason = wanted.value, wanted.source, wanted.reason
@@ -188,7 +216,10 @@ def _workers(
     ]
     if machine.free_bytes < profile.low_memory_bytes:
         caps.append((profile.max_workers_low_memory, f"{size_text(machine.free_bytes)} free"))
-    if wish.num_workers is None and traits.num_segments < profile.small_set_samples:
+    # The rule of thumb for small sets does not overrule what was asked for, nor what was measured.
+    if wanted.source not in ("override", "probe") and (
+        traits.num_segments < profile.small_set_samples
+    ):
         caps.append((profile.max_workers_small, f"only {traits.num_segments} segments"))
     for cap, why in caps:
         if value > cap:
@@ -219,11 +250,15 @@ def _profile_workers(
     return Decision(value, source, reason)
 
 
-def _prefetch(profile: Profile, wish: Wish, traits: Traits, backend: Backend) -> Decision[int]:
+def _prefetch(
+    profile: Profile, wish: Wish, traits: Traits, picks: Picks | None, backend: Backend
+) -> Decision[int]:
     if backend in (Backend.inline, Backend.device):
         return Decision(1, "dataset", f"backend {backend.value} does not fetch ahead")
     if wish.prefetch is not None:
         return Decision(wish.prefetch, "override", "loader.prefetch")
+    if picks is not None:
+        return Decision(max(1, picks.prefetch), "probe", picks.reason)
     value = profile.prefetch_heavy if traits.heavy else profile.prefetch_light
     if wish.policy is Policy.safe:
         return Decision(min(2, value), "policy", "safe: little memory")

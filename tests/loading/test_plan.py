@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from chirpid.errors import BudgetError
 from chirpid.loading.hardware import GIB, Machine
-from chirpid.loading.plan import LoaderPlan, Profile, Traits, Wish, in_flight, make_plan
+from chirpid.loading.plan import LoaderPlan, Picks, Profile, Traits, Wish, in_flight, make_plan
 from chirpid.types import Backend, Mode, Policy, StartMethod
 
 MIB = 2**20
@@ -35,9 +35,15 @@ def plan(
     wish: Wish = THREADS,
     traits: Traits = HEAVY,
     budget: int = 16 * GIB,
+    picks: Picks | None = None,
 ) -> LoaderPlan:
     return make_plan(
-        machine=machine, profile=profile, wish=wish, traits=traits, budget_bytes=budget
+        machine=machine,
+        profile=profile,
+        wish=wish,
+        traits=traits,
+        budget_bytes=budget,
+        picks=picks,
     )
 
 
@@ -235,6 +241,22 @@ def test_processes_start_safely_beside_threads_unless_asked_otherwise() -> None:
     assert plan(wish=wish).start_method.value is StartMethod.forkserver
     forked = plan(wish=replace(wish, start_method=StartMethod.fork))
     assert forked.start_method.value is StartMethod.fork
+
+
+def test_what_a_probe_picks_goes_after_wishes_and_is_clamped() -> None:
+    picks = Picks(Backend.threads, num_workers=6, prefetch=2, reason="900 samples/s predicted")
+    made = plan(wish=Wish(policy=Policy.auto), traits=LIGHT, picks=picks)
+    for decision in (made.backend, made.num_workers, made.prefetch):
+        assert (decision.source, decision.reason) == ("probe", "900 samples/s predicted")
+    assert (made.num_workers.value, made.prefetch.value) == (6, 2)
+    asked = plan(wish=Wish(num_workers=3), traits=LIGHT, picks=picks)
+    assert (asked.num_workers.value, asked.num_workers.source) == (3, "override")
+    assert plan(wish=Wish(num_workers=0), picks=picks).backend.value is Backend.inline
+    small = plan(machine=TWO_CORES, wish=Wish(), traits=sized(LIGHT, 10), picks=picks)
+    assert (small.num_workers.value, small.num_workers.source) == (2, "clamp")
+    nowhere = plan(machine=TWO_CORES, wish=Wish(), picks=replace(picks, backend=Backend.device))
+    assert nowhere.backend.value is Backend.threads
+    assert "backend device -> auto: there is no GPU" in nowhere.clamps
 
 
 @given(
