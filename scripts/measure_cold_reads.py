@@ -21,9 +21,10 @@ import torch
 from chirpid.data.datasets import BatchDataset, CachedDataset, DirectDataset
 from chirpid.data.kept import RowSpec
 from chirpid.loading.backends.inline import InlineBackend
+from chirpid.loading.factory import Loader
 from chirpid.storage.layout import RowLayout
 from chirpid.storage.rowstore import build
-from chirpid.types import IntArray, Keep, StoreDtype
+from chirpid.types import Backend, IntArray, Keep, StoreDtype
 
 SPEC = RowSpec(Keep.spectrogram, StoreDtype.float16, (64, 313))
 BATCH, BLOCK, WINDOW = 64, 512, 2048
@@ -102,8 +103,9 @@ def main() -> None:
         rng = np.random.default_rng(options.seed)
         for name, dataset in datasets(folder, layout, not options.no_plain):
             wanted = batches(layout, options.batches, windowed, rng)
+            reading = Loader(dataset, InlineBackend(dataset), Backend.inline)
             before, begin, cpu = read_bytes(), time.perf_counter(), time.process_time()
-            rows = sum(len(batch) for batch in InlineBackend(dataset).run(wanted))
+            rows = sum(len(batch) for batch in reading.run(wanted))
             seconds, cpu = time.perf_counter() - begin, time.process_time() - cpu
             share = (read_bytes() - before) / (rows * SPEC.row_bytes)
             print(f"| {'windowed' if windowed else 'shuffled'} | {name} | {rows / seconds:.0f} "

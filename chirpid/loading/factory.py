@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pickle import PicklingError
-from typing import Protocol, runtime_checkable
 
 import torch
 
@@ -35,7 +34,7 @@ class Loader:
         A batch is valid until the next-but-one is asked for.
         """
         passing = self.backend.run(batches)
-        if isinstance(self.dataset, LooksAhead):
+        if self.dataset.looks_ahead:
             return _told(self.dataset, passing, batches)
         return passing
 
@@ -47,19 +46,8 @@ class Loader:
             self.dataset.close()
 
 
-@runtime_checkable
-class LooksAhead(Protocol):
-    """A dataset that is told what will be fetched, so that it can be brought in time."""
-
-    def expect(self, batches: Sequence[IntArray]) -> None:
-        """Take the batches of the pass that has begun."""
-
-    def reached(self, turn: int) -> None:
-        """Take note that batch number `turn` of them is in use."""
-
-
 def _told(
-    dataset: LooksAhead, passing: Iterator[Batch], batches: Sequence[IntArray]
+    dataset: SegmentDataset, passing: Iterator[Batch], batches: Sequence[IntArray]
 ) -> Iterator[Batch]:
     """Yield the batches of a pass, telling the dataset what comes and how far it has come."""
     for turn, batch in enumerate(passing):

@@ -12,14 +12,17 @@ import pytest
 import torch
 
 from chirpid.data.datasets import CachedDataset, DirectDataset
+from chirpid.data.datasets import cached as datasets_cached
 from chirpid.data.rows import RowMaker
 from chirpid.errors import StorageError
 from chirpid.loading.backends.inline import InlineBackend
 from chirpid.loading.backends.processes import ProcessesBackend
 from chirpid.loading.backends.threads import ThreadsBackend
+from chirpid.loading.factory import Loader
 from chirpid.storage.direct import DirectRows, NoDirectError
 from chirpid.storage.pages import share_in_ram
-from chirpid.types import Keep, Mode, ReadWay, StartMethod, StoreDtype
+from chirpid.types import Backend, Keep, Mode, ReadWay, StartMethod, StoreDtype
+from tests.loading.test_backends import backend_of
 from tests.sounds import write_set
 from tests.storage.test_pages import drop
 from tests.workbench import dataset_of, maker_of, segments_of
@@ -63,45 +66,57 @@ def test_direct_reads_give_the_bits_of_the_map(
     mapped.close()
 
 
+def cold_set(maker: RowMaker, tmp_path: Path) -> CachedDataset:
+    """Return a cache of which nothing is in RAM."""
+    warm = cached(maker, tmp_path, ReadWay.map)
+    warm.close()
+    drop(warm.folder / "rows.bin")
+    cold = cached(maker, tmp_path, ReadWay.map)
+    if not cold.looks_ahead:
+        pytest.skip("this file system keeps its files in RAM")
+    return cold
+
+
 def test_cold_rows_are_the_same_rows_and_asked_for_only_while_cold(
-    maker: RowMaker, tmp_path: Path
+    maker: RowMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     warm = cached(maker, tmp_path, ReadWay.map)
     expected = warm.fetch(np.arange(len(warm)))[0].clone()
     warm.close()
-    drop(warm.folder / "rows.bin")
-    cold = cached(maker, tmp_path, ReadWay.map)
-    if not cold.reads_ahead:
-        pytest.skip("this file system keeps its files in RAM")
-    order = np.random.default_rng(0).permutation(len(cold))
-    for ids in np.array_split(order, 5):
-        assert cold.reads_ahead
-        cold.ask(ids)
+    monkeypatch.setattr(datasets_cached, "AHEAD_BYTES", 1)
+    cold = cold_set(maker, tmp_path)
+    batches = np.array_split(np.random.default_rng(0).permutation(len(cold)), 5)
+    cold.expect(batches)
+    for turn, ids in enumerate(batches):
+        assert cold.looks_ahead
+        if turn < 4:  # the batch in use and the next one are asked for, none of those after it
+            cold.reached(turn)
+            assert cold.looks_ahead is (turn < 3)
         assert torch.equal(cold.fetch(ids)[0], expected[torch.from_numpy(ids)])
-    assert not cold.reads_ahead
+        if not cold.looks_ahead:
+            break
+    assert turn == 3
     with pytest.raises(IndexError):
         cold.fetch(np.array([len(cold)]))
     cold.close()
 
 
-def test_the_next_batch_of_a_cold_cache_is_read_while_one_is_used(
-    maker: RowMaker, tmp_path: Path
+@pytest.mark.parametrize("backend", ["inline", "threads", "processes"])
+def test_what_comes_of_a_cold_cache_is_read_while_a_batch_is_used(
+    maker: RowMaker, tmp_path: Path, backend: str
 ) -> None:
     made = maker_of(maker.segments, keep=Keep.waveform, dtype=StoreDtype.float32)
-    warm = cached(made, tmp_path, ReadWay.map)
-    warm.close()
-    drop(warm.folder / "rows.bin")
-    cold = cached(made, tmp_path, ReadWay.map)
-    if not cold.reads_ahead:
-        pytest.skip("this file system keeps its files in RAM")
-    passing = InlineBackend(cold).run([np.array([0]), np.array([20]), np.array([30])])
+    cold = cold_set(made, tmp_path)
+    loader = Loader(cold, backend_of(backend, cold, num_workers=1), Backend(backend))
+    passing = loader.run(np.array_split(np.arange(len(cold)), len(cold)))
     next(passing)
+    assert not cold.looks_ahead, "workers have no slots for all of these, the disk has"
     deadline = time.monotonic() + 20
-    while share_in_ram(cold.rows[20]) < 1 and time.monotonic() < deadline:
+    while share_in_ram(cold.rows) < 1 and time.monotonic() < deadline:
         time.sleep(0.001)
-    assert share_in_ram(cold.rows[20]) == 1.0
+    assert share_in_ram(cold.rows) == 1.0
     passing.close()
-    cold.close()
+    loader.close()
 
 
 def test_auto_says_what_is_cold_and_does_not_fit(maker: RowMaker, tmp_path: Path) -> None:
@@ -117,10 +132,10 @@ def test_auto_says_what_is_cold_and_does_not_fit(maker: RowMaker, tmp_path: Path
     drop(warm.folder / "rows.bin")
     cold = cached(maker, tmp_path, ReadWay.auto, free_bytes=0, say=said.append)
     assert isinstance(cold, CachedDataset), "measured to be quicker than reading past the cache"
-    if not cold.reads_ahead:
+    if not cold.looks_ahead:
         pytest.skip("this file system keeps its files in RAM")
     assert said == [
-        "the rows take 0.1 MiB, RAM has 0.0 MiB free: they are read from the disk, a batch ahead"
+        "the rows take 0.1 MiB, RAM has 0.0 MiB free: they are read from the disk, ahead of use"
     ]
     cold.close()
 

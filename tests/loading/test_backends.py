@@ -14,7 +14,7 @@ import psutil
 import pytest
 import torch
 
-from chirpid.data.datasets import TensorDataset
+from chirpid.data.datasets import BatchDataset, TensorDataset
 from chirpid.data.kept import RowSpec
 from chirpid.data.order import batches_of
 from chirpid.errors import ChirpError, DataError
@@ -36,7 +36,7 @@ class OddError(DataError):
         super().__init__(f"{path.name} {reason}.")
 
 
-class Rows:
+class Rows(BatchDataset):
     """A dataset of rows that hold their id; id 13 can be bad."""
 
     mode = Mode.lazy

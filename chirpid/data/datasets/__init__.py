@@ -1,7 +1,7 @@
 """The four modes of keeping segments."""
 
 from chirpid.data.datasets.base import BatchDataset, SegmentDataset, as_ids
-from chirpid.data.datasets.cached import CachedDataset, DirectDataset, ask_ahead, open_cached
+from chirpid.data.datasets.cached import CachedDataset, DirectDataset, open_cached
 from chirpid.data.datasets.eager import check_shared_memory, load_eager
 from chirpid.data.datasets.lazy import LazyDataset
 from chirpid.data.datasets.streaming import StreamingDataset
@@ -16,7 +16,6 @@ __all__ = [
     "StreamingDataset",
     "TensorDataset",
     "as_ids",
-    "ask_ahead",
     "check_shared_memory",
     "load_eager",
     "open_cached",

@@ -30,6 +30,17 @@ class SegmentDataset(Protocol):
     spec: RowSpec
     num_segments: int
 
+    @property
+    def looks_ahead(self) -> bool:
+        """Whether it should be told what will be fetched; asked as a pass begins."""
+        ...
+
+    def expect(self, batches: Sequence[IntArray]) -> None:
+        """Take the batches of the pass that has begun, so that they can be brought in time."""
+
+    def reached(self, turn: int) -> None:
+        """Take note that batch number `turn` of those expected is in use."""
+
     def fetch(self, ids: IntArray, out: Tensor | None = None) -> tuple[Tensor, Stages]:
         """Return float32 [B, *spec.shape] of the ids in their order, and seconds per stage.
 
@@ -65,6 +76,17 @@ class BatchDataset:
 
     def fetch(self, ids: IntArray, out: Tensor | None = None) -> tuple[Tensor, Stages]:
         raise AssertionError("each mode fetches in its own way")
+
+    @property
+    def looks_ahead(self) -> bool:
+        """Whether it should be told what will be fetched; asked as a pass begins."""
+        return False
+
+    def expect(self, batches: Sequence[IntArray]) -> None:
+        """Take the batches of the pass that has begun; nothing is brought in advance here."""
+
+    def reached(self, turn: int) -> None:
+        """Take note that batch number `turn` of those expected is in use."""
 
     def _batch(self, ids: IntArray, out: Tensor | None) -> tuple[IntArray, Tensor]:
         """Return checked ids and the tensor to fill.

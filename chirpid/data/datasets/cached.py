@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from chirpid.data.datasets.base import BatchDataset, SegmentDataset, as_ids
+from chirpid.data.datasets.base import BatchDataset, as_ids
 from chirpid.data.datasets.tensor import TensorDataset
 from chirpid.data.gather import Gather
 from chirpid.data.kept import RowSpec, Stages
@@ -23,6 +23,9 @@ from chirpid.types import IntArray, Mode, ReadWay, size_text
 
 IN_RAM = 0.95
 """Share of a store in the page cache from which on it counts as being there."""
+AHEAD_BYTES = 2**25
+"""Cold rows are asked for so far ahead of the batch in use: enough to keep a disk busy through a
+step, and small beside any RAM. One batch at least, however large."""
 
 
 def open_cached(
@@ -46,10 +49,10 @@ def open_cached(
     mapped = CachedDataset(spec, folder, layout, fits=fits)
     if read is not ReadWay.direct:
         # Quicker than direct reads even when pages drive each other out (docs/loading.md).
-        if say and read is ReadWay.auto and not fits and mapped.reads_ahead:
+        if say and read is ReadWay.auto and not fits and mapped.looks_ahead:
             need, free = size_text(layout.num_bytes), size_text(free_bytes or 0)
-            say(f"the rows take {need}, RAM has {free} free: they are read from the disk, a batch "
-                "ahead")  # fmt: skip
+            say(f"the rows take {need}, RAM has {free} free: they are read from the disk, ahead "
+                "of use")  # fmt: skip
         return mapped
     try:
         direct = DirectDataset(spec, folder, layout)
@@ -77,31 +80,49 @@ class CachedDataset(TensorDataset):
         self._ahead: ReadAhead | None = None
         if can_read_ahead() and share_in_ram(self.rows) < IN_RAM:
             self._ahead = ReadAhead(folder / "rows.bin", layout, once=fits)
+        self._expected: Sequence[IntArray] = ()
+        self._next = 0  # the first of these that was not asked for
+        self._num_ahead = 1
 
     @property
-    def reads_ahead(self) -> bool:
+    def looks_ahead(self) -> bool:
         """Whether rows may have to come from the disk."""
         return self._ahead is not None
 
+    def expect(self, batches: Sequence[IntArray]) -> None:
+        """Take the batches that will be fetched; their rows are read while others are used."""
+        self._expected, self._next = batches, 0
+        batch_bytes = self.spec.row_bytes * max(map(len, batches), default=0)
+        self._num_ahead = max(1, AHEAD_BYTES // max(1, batch_bytes))
+
+    def reached(self, turn: int) -> None:
+        """Ask for the batches that come after number `turn`, a few at a time."""
+        if self._ahead is not None:
+            end = turn + 1 + self._num_ahead
+            for ids in self._expected[self._next : end]:
+                self._ask(ids)
+            self._next = end
+
     def fetch(self, ids: IntArray, out: Tensor | None = None) -> tuple[Tensor, Stages]:
-        ahead = self._ahead
-        if ahead is not None:
-            self.ask(ids)
-            if ahead.is_done:
-                self._ahead = None
+        if self._ahead is not None:
+            self._ask(ids)
         return super().fetch(ids, out)
 
-    def ask(self, ids: IntArray) -> None:
-        """Have rows read into RAM while others are used; they are fetched later."""
-        ahead, ids = self._ahead, as_ids(ids)
+    def _ask(self, ids: IntArray) -> None:
+        """Have rows read into RAM, if some are not there."""
+        ahead = self._ahead
         if ahead is None or len(ids) == 0:
             return
+        ids = as_ids(ids)
         if int(ids.min()) >= 0 and int(ids.max()) < self.num_segments:  # else fetch tells it
             ahead.ask(ids)
+        if ahead.is_done:
+            self._ahead = None
 
     def close(self) -> None:
         self.rows = self.rows.new_empty((0, *self.spec.shape))
         self._gather = self._ahead = None  # the former holds the map, too
+        self._expected = ()
         if self._use:
             self._use.close()
             self._use = None
@@ -117,24 +138,6 @@ class CachedDataset(TensorDataset):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)  # type: ignore[misc]
-
-
-def ask_ahead(dataset: SegmentDataset, batches: Iterator[IntArray]) -> Iterator[IntArray]:
-    """Return the ids of batches; those of a cold cache are asked for one batch ahead."""
-    if isinstance(dataset, CachedDataset) and dataset.reads_ahead:
-        return _asking(dataset, batches)
-    return batches
-
-
-def _asking(dataset: CachedDataset, batches: Iterator[IntArray]) -> Iterator[IntArray]:
-    current = next(batches, None)
-    while current is not None:
-        following = next(batches, None)
-        dataset.ask(current)  # first: the disk takes requests in their order
-        if following is not None:
-            dataset.ask(following)
-        yield current
-        current = following
 
 
 class DirectDataset(BatchDataset):

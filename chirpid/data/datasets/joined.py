@@ -69,22 +69,21 @@ class JoinedDataset(BatchDataset):
             self._local.buffer = buffer
         return buffer[:size]
 
+    @property
+    def looks_ahead(self) -> bool:
+        return any(part.looks_ahead for part in self.parts)
+
     def expect(self, batches: Sequence[IntArray]) -> None:
         """Tell each part which of its rows will be fetched, batch by batch."""
         of_part = [self._part_of(np.asarray(ids)) for ids in batches]
         for number, part in enumerate(self.parts):
-            expect = getattr(part, "expect", None)
-            if expect is not None:
-                first = self.starts[number]
-                own = zip(batches, of_part, strict=True)
-                expect([np.asarray(ids)[parts == number] - first for ids, parts in own])
+            own, first = zip(batches, of_part, strict=True), self.starts[number]
+            part.expect([np.asarray(ids)[parts == number] - first for ids, parts in own])
 
     def reached(self, turn: int) -> None:
         """Tell each part that batch number `turn` of those expected is in use."""
         for part in self.parts:
-            reached = getattr(part, "reached", None)
-            if reached is not None:
-                reached(turn)
+            part.reached(turn)
 
     def close(self) -> None:
         for part in self.parts:

@@ -73,6 +73,10 @@ class StreamingDataset(BatchDataset):
             "num_cache_misses": num_misses,
         }
 
+    @property
+    def looks_ahead(self) -> bool:
+        return True
+
     def expect(self, batches: Sequence[IntArray]) -> None:
         """Take the batches that will be fetched, so that their shards are here in time."""
         self.window.expect(batches)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from torch import Tensor
 
-from chirpid.data.datasets import SegmentDataset, TensorDataset, as_ids, ask_ahead
+from chirpid.data.datasets import SegmentDataset, TensorDataset, as_ids
 from chirpid.loading.backends.base import Ring, largest
 from chirpid.types import Batch, IntArray
 
@@ -41,7 +41,7 @@ class InlineBackend:
 
     def _run_singly(self, batches: Sequence[IntArray], size: int) -> Iterator[Batch]:
         self._ring.reserve(size)
-        for turn, ids in enumerate(ask_ahead(self.dataset, map(as_ids, batches))):
+        for turn, ids in enumerate(map(as_ids, batches)):
             inputs, stages = self.dataset.fetch(ids, self._ring.slot(turn))
             yield Batch(ids, inputs, stages)
             self._ring.was_used(turn)
@@ -51,7 +51,7 @@ class InlineBackend:
     ) -> Iterator[Batch]:
         """Yield batches that share a buffer, which is in turn with another as single ones are."""
         self._ring.reserve(size * together)
-        upcoming = ask_ahead(self.dataset, map(as_ids, batches))
+        upcoming = map(as_ids, batches)
         for turn in itertools.count():
             group = list(itertools.islice(upcoming, together))
             if not group:
