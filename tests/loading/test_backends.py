@@ -18,7 +18,7 @@ from chirpid.data.datasets import BatchDataset, TensorDataset
 from chirpid.data.kept import RowSpec
 from chirpid.data.order import batches_of
 from chirpid.errors import ChirpError, DataError
-from chirpid.loading.backends.base import Ring
+from chirpid.loading.backends.base import Fences, Ring
 from chirpid.loading.backends.device import DeviceBackend
 from chirpid.loading.backends.inline import InlineBackend
 from chirpid.loading.backends.processes import ProcessesBackend, workers_can_start
@@ -233,7 +233,7 @@ class LateDevice:
 @pytest.mark.parametrize("name", BACKENDS)
 def test_a_buffer_is_not_filled_before_the_device_has_copied_it(name: str) -> None:
     backend, device = backend_of(name, Rows()), LateDevice()
-    backend._ring._make_fence = device.fence
+    backend._ring._fences = Fences(device.fence)
     batches = batches_of(np.arange(NUM), 4)
     for _ in range(2):
         for batch in backend.run(batches):

@@ -35,6 +35,37 @@ class Fence(Protocol):
         """Wait until the device is past that point."""
 
 
+class Fences:
+    """What a device has to be past before a buffer may be filled again.
+
+    From page-locked memory it copies on its own, long after it was told to.
+
+    Args:
+        make: returns the point up to which it has been given work; None if nothing copies so.
+    """
+
+    def __init__(self, make: Callable[[], Fence] | None) -> None:
+        self._make = make
+        self._of_slot: dict[int, Fence] = {}
+
+    def was_used(self, slot: int) -> None:
+        """Note that the caller has queued its copies out of a buffer."""
+        if self._make is not None:
+            self._of_slot[slot] = self._make()
+
+    def wait(self, slot: int) -> None:
+        """Wait until the device has copied what was in a buffer; several threads may."""
+        fence = self._of_slot.get(slot)
+        if fence is not None:
+            fence.synchronize()
+
+    def wait_for_all(self) -> None:
+        """Wait until the device has done all that it was given, before buffers are replaced."""
+        for fence in [*self._of_slot.values(), *([self._make()] if self._make else [])]:
+            fence.synchronize()
+        self._of_slot.clear()
+
+
 class Ring:
     """Preallocated float32 batches, used in turn."""
 
@@ -43,16 +74,12 @@ class Ring:
         self._num_slots, self._pin = num_slots, pin_memory
         self._slots: list[Tensor] = []
         self._batch_size = 0
-        # From page-locked memory the device copies on its own, steps after it was told to.
-        self._make_fence: Callable[[], Fence] | None = make_fence if pin_memory else None
-        self._fences: dict[int, Fence] = {}
+        self._fences = Fences(make_fence if pin_memory else None)
         self._parts: dict[tuple[int, int], tuple[Tensor, ...]] = {}
 
     def reserve(self, batch_size: int) -> None:
         """Make sure that every slot holds `batch_size` rows and that none is being read."""
-        for fence in [*self._fences.values(), *([self._make_fence()] if self._make_fence else [])]:
-            fence.synchronize()
-        self._fences.clear()
+        self._fences.wait_for_all()
         if batch_size <= self._batch_size:
             return
         self._batch_size = batch_size
@@ -66,9 +93,7 @@ class Ring:
 
     def slot(self, turn: int) -> Tensor:
         """Return the buffer of batch number `turn`, once the device has copied what was in it."""
-        fence = self._fences.get(turn % self._num_slots)
-        if fence is not None:
-            fence.synchronize()
+        self._fences.wait(turn % self._num_slots)
         return self._slots[turn % self._num_slots]
 
     def parts(self, turn: int, size: int) -> tuple[Tensor, ...]:
@@ -80,8 +105,7 @@ class Ring:
 
     def was_used(self, turn: int) -> None:
         """Note that the caller has queued its copies out of the buffer of batch `turn`."""
-        if self._make_fence is not None:
-            self._fences[turn % self._num_slots] = self._make_fence()
+        self._fences.was_used(turn % self._num_slots)
 
 
 def make_fence() -> Fence:

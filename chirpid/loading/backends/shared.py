@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from chirpid.errors import BudgetError
-from chirpid.loading.backends.base import Fence, make_fence
+from chirpid.loading.backends.base import Fences, make_fence
 from chirpid.loading.hardware import read_machine
 from chirpid.types import IntArray, size_text
 
@@ -142,8 +142,7 @@ class SharedRing:
         self._shape, self._num_slots, self._say = shape, num_slots, say
         self._pin = pin_memory
         self._old: mmap.mmap | None = None
-        self._make_fence: Callable[[], Fence] | None = make_fence if pin_memory else None
-        self._fences: dict[int, Fence] = {}
+        self._fences = Fences(make_fence if pin_memory else None)
 
     def reserve(self, batch_size: int) -> None:
         """Make sure that every slot holds `batch_size` rows; no worker may be writing.
@@ -172,15 +171,12 @@ class SharedRing:
     def ids(self, turn: int) -> IntArray:
         """Return where the ids of a slot go, once the device has copied what was in it."""
         assert self.region is not None
-        fence = self._fences.pop(turn, None)
-        if fence is not None:
-            fence.synchronize()
+        self._fences.wait(turn)
         return self.region.ids[turn]
 
     def was_used(self, turn: int) -> None:
         """Note that the caller has queued its copies out of a slot, and needs none older."""
-        if self._make_fence is not None:
-            self._fences[turn] = self._make_fence()
+        self._fences.was_used(turn)
         self._drop_old()
 
     def _drop_old(self) -> None:
@@ -192,16 +188,14 @@ class SharedRing:
         assert self.region is not None
         failed = _cuda_pages(self.region, lock=True)
         if failed:
-            self._pin, self._make_fence = False, None
+            self._pin, self._fences = False, Fences(None)
             self._say(
                 f"loader.pin_memory true -> false: the batches of worker processes cannot be "
                 f"page-locked ({failed})"
             )
 
     def _unpin(self) -> None:
-        for fence in [*self._fences.values(), *([self._make_fence()] if self._make_fence else [])]:
-            fence.synchronize()
-        self._fences.clear()
+        self._fences.wait_for_all()
         if self._pin and self.region is not None:
             _cuda_pages(self.region, lock=False)
 
