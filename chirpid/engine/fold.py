@@ -124,7 +124,7 @@ class FoldTrainer:
             rate = learning_rate(
                 self.step, peak=self.rule.lr, warmup_steps=warmup, total_steps=total
             )
-            loss = self._train_step(batch, plan.repeat_of(self.batch), rate, monitor)
+            loss = self.train_step(batch, plan.repeat_of(self.batch), rate, monitor)
             self.batch, self.step = self.batch + 1, self.step + 1
             self.observer.batch_done(self.part.fold, self.batch, loss, monitor)
             # After the last batch validation stops: by then the epoch's loader figures are kept.
@@ -135,7 +135,7 @@ class FoldTrainer:
             self.loader_figures.append(figures)
             self.timeline = monitor.timeline
 
-    def _train_step(
+    def train_step(
         self, batch: Batch, repeat_B: IntArray | None, rate: float, monitor: EpochMonitor
     ) -> float:
         """Update the weights once; return the mean loss so far."""

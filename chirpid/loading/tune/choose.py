@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from chirpid.loading.plan import in_flight
 from chirpid.loading.tune.costs import Costs
-from chirpid.loading.tune.model import Measured, Prediction, Setting, Work, predict
+from chirpid.loading.tune.model import Measured, Prediction, Setting, Work, batch_seconds, predict
 from chirpid.types import Backend, Mode, size_text
 
 HYSTERESIS = 0.03
@@ -128,11 +128,25 @@ def rank(
     costs: Costs, settings: Iterable[Setting], work: Work, trials: Trials | None = None
 ) -> list[Candidate]:
     """Return what each setting would come to, the fastest first, the simpler of equals first."""
-    known = trials or {}
-    found = [
-        Candidate(one, predict(costs, one, work, known.get(trial_key(one)))) for one in settings
-    ]
+    known, found = trials or {}, []
+    for one in settings:
+        key = trial_key(one)
+        slowdown = 1.0 if key in known else _slowdown(costs, key, work, known)
+        predicted = predict(costs, one, work, known.get(key), slowdown=slowdown)
+        found.append(Candidate(one, predicted))
     return sorted(found, key=lambda c: (c.prediction.total_s, simplicity(c.setting)))
+
+
+def _slowdown(costs: Costs, key: TrialKey, work: Work, trials: Trials) -> float:
+    """Return by how much settings like this one took longer in trials than by the model; 1 if none
+    was tried."""
+    ratios = []
+    for tried, measured in trials.items():
+        if (tried.kept, bool(tried.num_workers)) == (key.kept, bool(key.num_workers)):
+            mode = Mode.eager if tried.kept else Mode.lazy
+            like = Setting(mode, tried.backend, tried.num_workers, tried.prefetch)
+            ratios.append(measured.batch_s / max(batch_seconds(costs, like, work), 1e-12))
+    return sum(ratios) / len(ratios) if ratios else 1.0
 
 
 def choose(ranked: Sequence[Candidate]) -> Candidate:
@@ -151,6 +165,8 @@ def worth_trying(ranked: Sequence[Candidate], at_most: int) -> list[Setting]:
 
     The simplest backend is always among them: it is what others must be better than.
     """
+    # Worker processes take longer to start than a trial lasts.
+    ranked = [c for c in ranked if c.setting.backend is not Backend.processes]
     if not ranked:
         return []
     best = ranked[0].prediction.total_s

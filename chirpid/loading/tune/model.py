@@ -17,7 +17,6 @@ from chirpid.types import Backend, Mode
 
 CROWDING = 1.2
 """How much longer than the work-conserving bound it takes when step and workers share cores."""
-KEPT = (Mode.eager, Mode.cached)
 STATS_ROW_S = 1e-4
 """Seconds a sample of the statistics that a fold's spectrograms are normalised with."""
 _NAMES = {"decode": "decode", "resample": "resample", "frontend": "front end", "gather": "copy",
@@ -36,7 +35,7 @@ class Setting:
     @property
     def keeps(self) -> bool:
         """Whether rows are made once and kept."""
-        return self.mode in KEPT
+        return self.mode is not Mode.lazy
 
     @property
     def text(self) -> str:
@@ -107,19 +106,25 @@ class Prediction:
 
 
 def predict(
-    costs: Costs, setting: Setting, work: Work, measured: Measured | None = None
+    costs: Costs,
+    setting: Setting,
+    work: Work,
+    measured: Measured | None = None,
+    *,
+    slowdown: float = 1.0,
 ) -> Prediction:
     """Return what a setting would come to.
 
     Args:
         measured: replaces the model's own batch where the setting was tried.
+        slowdown: of settings like this one when they were tried, against the model.
     """
     train_s, wait, bound = _batch(costs, setting, work, costs.step_s)
     eval_s = _batch(costs, setting, work, costs.eval_s)[0]
     if measured is not None:
-        # What the model misses in training, it misses in validation.
-        eval_s *= measured.batch_s / max(train_s, 1e-12)
-        train_s, wait = measured.batch_s, measured.wait_share
+        slowdown, wait = measured.batch_s / max(train_s, 1e-12), measured.wait_share
+    # What the model misses in training, it misses in validation.
+    train_s, eval_s = train_s * slowdown, eval_s * slowdown
     first_s = _first_batch_s(costs, setting, work)
     epoch_s = first_s + math.ceil(work.train_samples / work.batch_size) * train_s
     check_s = first_s + math.ceil(work.eval_samples / work.batch_size) * eval_s
@@ -136,6 +141,11 @@ def predict(
         bound=bound,
         tried=measured is not None,
     )
+
+
+def batch_seconds(costs: Costs, setting: Setting, work: Work) -> float:
+    """Return the seconds of a training step with its batch, by the model alone."""
+    return _batch(costs, setting, work, costs.step_s)[0]
 
 
 def build_seconds(costs: Costs, setting: Setting, work: Work) -> float:
@@ -176,7 +186,7 @@ def row_seconds(
 
 def _fetch_s(costs: Costs, setting: Setting, work: Work) -> float:
     """Return the seconds a sample of fetching alone."""
-    if setting.keeps or setting.mode is Mode.streaming:
+    if setting.keeps:
         return _kept_s(costs, setting, work)
     lock = setting.backend is not Backend.processes
     read_s = _steady_read_s(costs, work)
@@ -241,10 +251,8 @@ def _batch(costs: Costs, setting: Setting, work: Work, step_s: float) -> tuple[f
     chain_s = max(step_s, fetch_s) + jitter_s
     whole_s = max(chain_s, cores_s) + hand_s
     waited_s = hand_s + jitter_s + max(0.0, fetch_s - step_s)
-    if cores_s > chain_s:
-        bound = "cores"
-    else:
-        bound = _larger(costs, setting, work, step_s, fetch_s)
+    chain = _larger(costs, setting, work, step_s, fetch_s)
+    bound = "cores" if cores_s > chain_s else chain
     return whole_s, min(1.0, waited_s / max(whole_s, 1e-12)), bound
 
 
@@ -262,7 +270,7 @@ def _jitter_s(costs: Costs, setting: Setting, fetch_s: float, step_s: float) -> 
 def _larger(costs: Costs, setting: Setting, work: Work, step_s: float, fetch_s: float) -> str:
     if step_s >= fetch_s:
         return "model"
-    if setting.keeps or setting.mode is Mode.streaming:
+    if setting.keeps:
         is_disk = setting.mode is not Mode.eager and not work.store_stays
         return "disk" if is_disk and costs.store_read_s > costs.gather_s else "copy"
     parts = dict(costs.stage_s) | {"read": _steady_read_s(costs, work)}
