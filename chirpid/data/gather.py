@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from chirpid import native
+from chirpid.data.buffers import ThreadBuffers
 from chirpid.data.kept import RowSpec
 from chirpid.native.gather import RowGather, check_within
 from chirpid.types import IntArray
@@ -21,7 +22,7 @@ class Gather:
         """Prepare for `rows` [N, *spec.shape], in RAM or on a memory map, of the type of `spec`."""
         self.spec, self.rows = spec, rows
         self._native, self._address = _native_rows(spec, rows), rows.data_ptr()
-        self._local = threading.local()
+        self._buffers = ThreadBuffers()
 
     def into(
         self,
@@ -63,21 +64,12 @@ class Gather:
                 return
         else:
             check_within(places, len(out), "place", "places")
-        kept = self._buffer(len(ids))
+        kept = self._buffers.take("kept", (len(ids), *self.spec.shape), self.rows.dtype)
         torch.index_select(self.rows, 0, torch.from_numpy(ids), out=kept)
         if places is None:
             self.spec.widen(kept, out)
         else:
             out[torch.from_numpy(places)] = self.spec.widen(kept, torch.empty(kept.shape))
-
-    def _buffer(self, size: int) -> Tensor:
-        # Kept per thread: a fresh large tensor costs more in page faults than the copy into it.
-        buffer: Tensor | None = getattr(self._local, "buffer", None)
-        if buffer is None or len(buffer) < size:
-            with torch.inference_mode(False):  # it outlives the mode of the caller
-                buffer = torch.empty((size, *self.spec.shape), dtype=self.rows.dtype)
-            self._local.buffer = buffer
-        return buffer[:size]
 
 
 def _native_rows(spec: RowSpec, rows: Tensor) -> RowGather | None:

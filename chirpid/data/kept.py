@@ -7,6 +7,7 @@ floats stand for themselves.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -28,6 +29,12 @@ FLOAT16_MAX = 65504.0
 Stages = dict[str, float]
 """Seconds by name of the stage: decode, resample, frontend, gather, read. Names that begin with
 `num_` are counts: rows found in memory or a store (num_cache_hits), or made or read anew."""
+
+
+def add_stages(stages: Stages, more: Mapping[str, float]) -> None:
+    """Add seconds and counts to those of the same names in `stages`."""
+    for name, amount in more.items():
+        stages[name] = stages.get(name, 0) + amount
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,7 @@ the same bits.
 from __future__ import annotations
 
 import contextlib
-import math
 import os
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 
@@ -21,7 +19,8 @@ from chirpid.audio.decode import Decoder, Float32
 from chirpid.audio.frontend import FrontEnd
 from chirpid.audio.resample import implementation as resampling
 from chirpid.audio.resample import source_span, to_rate_into
-from chirpid.data.kept import RowSpec, Stages
+from chirpid.data.buffers import ThreadBuffers
+from chirpid.data.kept import RowSpec, Stages, add_stages
 from chirpid.data.segments import SegmentTable
 from chirpid.data.wav_rows import WavRows
 from chirpid.errors import ConfigError
@@ -29,7 +28,7 @@ from chirpid.types import Keep, StoreDtype
 
 Watch = Callable[[int, Tensor, Tensor], None]
 
-_kept = threading.local()
+_buffers = ThreadBuffers()
 
 
 @contextlib.contextmanager
@@ -93,7 +92,7 @@ class RowMaker:
                     self._values_into(index, decoder, row, stages)
                 begin = time.perf_counter()
                 self.spec.through_kept(row)
-                _add(stages, "frontend", time.perf_counter() - begin)
+                add_stages(stages, {"frontend": time.perf_counter() - begin})
 
     def make_range(self, first: int, end: int, out: Tensor, watch: Watch | None = None) -> None:
         """Write segments first..end-1 into `out` [n, *shape], opening each recording once.
@@ -127,7 +126,7 @@ class RowMaker:
     def _timed_open(self, index: int, stages: Stages) -> Decoder:
         begin = time.perf_counter()
         decoder = self.open(int(self.segments.recording_N[index]))
-        _add(stages, "decode", time.perf_counter() - begin)
+        add_stages(stages, {"decode": time.perf_counter() - begin})
         return decoder
 
     def _make(
@@ -139,25 +138,25 @@ class RowMaker:
         watch: Watch | None = None,
     ) -> None:
         in_place = self.spec.dtype is StoreDtype.float32 and out.is_contiguous()
-        values = out if in_place else _buffer("row", self.spec.shape)
+        values = out if in_place else _buffers.take("row", self.spec.shape)
         self._values_into(index, decoder, values, stages)
         begin = time.perf_counter()
         if not in_place:
             self.spec.narrow(values, out)
         if watch is not None:
             watch(index, values, out)
-        _add(stages, "frontend", time.perf_counter() - begin)
+        add_stages(stages, {"frontend": time.perf_counter() - begin})
 
     def _values_into(self, index: int, decoder: Decoder, out: Tensor, stages: Stages) -> None:
         """Write segment `index` into float32 `out`, contiguous: waveform or spectrogram."""
         if self.spec.keep is Keep.waveform:
             self._waveform_into(index, decoder, out.numpy(), stages)
             return
-        wave_T = _buffer("wave", (self.num_samples,))
+        wave_T = _buffers.take("wave", (self.num_samples,))
         self._waveform_into(index, decoder, wave_T.numpy(), stages)
         begin = time.perf_counter()
         self.frontend.into(wave_T, out)
-        _add(stages, "frontend", time.perf_counter() - begin)
+        add_stages(stages, {"frontend": time.perf_counter() - begin})
 
     def _waveform_into(self, index: int, decoder: Decoder, wave: Float32, stages: Stages) -> None:
         table = self.segments
@@ -169,12 +168,12 @@ class RowMaker:
             decoded = time.perf_counter()
         else:
             first, length = source_span(start, len(wave), from_hz=from_hz, to_hz=to_hz)
-            frames = _buffer("frames", (length,)).numpy()
+            frames = _buffers.take("frames", (length,)).numpy()
             decoder.window_into(frames, first)
             decoded = time.perf_counter()
             to_rate_into(frames, wave, from_hz=from_hz, to_hz=to_hz)
-        _add(stages, "decode", decoded - begin)
-        _add(stages, "resample", time.perf_counter() - decoded)
+        resampled = time.perf_counter()
+        add_stages(stages, {"decode": decoded - begin, "resample": resampled - decoded})
 
 
 def note_on_lazy(segments: SegmentTable) -> str | None:
@@ -205,21 +204,3 @@ def _value_range(frontend: FrontEnd, keep: Keep, dtype: StoreDtype) -> tuple[flo
     if keep is Keep.waveform or low is None or high is None:
         raise ConfigError("mode.dtype=uint8 keeps log-mel spectrograms alone. Use another one.")
     return low, high
-
-
-def _add(stages: Stages, name: str, seconds: float) -> None:
-    stages[name] = stages.get(name, 0.0) + seconds
-
-
-def _buffer(name: str, shape: tuple[int, ...]) -> Tensor:
-    """Return float32 memory of this thread, in use until it is asked for the same name again.
-
-    Fresh memory of this size comes from the system each time, page by page.
-    """
-    size = math.prod(shape)
-    kept: Tensor | None = getattr(_kept, name, None)
-    if kept is None or len(kept) < size:
-        with torch.inference_mode(False):  # it outlives the mode of the caller
-            kept = torch.empty(size)
-        setattr(_kept, name, kept)
-    return kept[:size].view(shape)

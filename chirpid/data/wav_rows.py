@@ -16,7 +16,7 @@ from torch import Tensor
 from chirpid import native
 from chirpid.audio.frontend import FrontEnd
 from chirpid.audio.resample import context_outputs, native_resampler, source_span
-from chirpid.data.kept import RowSpec, Stages
+from chirpid.data.kept import RowSpec, Stages, add_stages
 from chirpid.data.segments import SegmentTable
 from chirpid.native.wavrows import Clip, RowRule, wav_rows
 from chirpid.types import IntArray, Keep
@@ -44,8 +44,7 @@ class WavRows:
         if rule is None or not self._is_wav_R[self.segments.recording_N[ids_B]].any():
             return range(len(ids))
         left, seconds = wav_rows(rule, list(self._clips(ids_B)), out.data_ptr())
-        for name, amount in seconds.items():
-            stages[name] = stages.get(name, 0.0) + amount
+        add_stages(stages, seconds)
         return left
 
     def _rule(self) -> RowRule | None:

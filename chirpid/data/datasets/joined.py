@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from chirpid.data.buffers import ThreadBuffers
 from chirpid.data.datasets.base import BatchDataset, SegmentDataset
-from chirpid.data.kept import Stages
+from chirpid.data.kept import Stages, add_stages
 from chirpid.errors import DataError
 from chirpid.types import IntArray
 
@@ -39,7 +39,7 @@ class JoinedDataset(BatchDataset):
         self.mode = parts[0].mode
         self.parts, self.names = list(parts), tuple(names)
         self.starts = tuple(itertools.accumulate([0, *sizes[:-1]]))
-        self._local = threading.local()
+        self._buffers = ThreadBuffers()
 
     def fetch(self, ids: IntArray, out: Tensor | None = None) -> tuple[Tensor, Stages]:
         stages = Stages()
@@ -51,23 +51,14 @@ class JoinedDataset(BatchDataset):
             if len(numbers) == 1:
                 _, spent = self.parts[number].fetch(local, batch)
             else:
-                rows, spent = self.parts[number].fetch(local, self._buffer(len(local)))
+                room = self._buffers.take("part", (len(local), *self.spec.shape))
+                rows, spent = self.parts[number].fetch(local, room)
                 batch.index_copy_(0, torch.from_numpy(np.flatnonzero(part_B == number)), rows)
-            for name, value in spent.items():
-                stages[name] = stages.get(name, 0) + value
+            add_stages(stages, spent)
         return batch, stages
 
     def _part_of(self, ids: IntArray) -> IntArray:
         return np.searchsorted(self.starts, ids, side="right") - 1
-
-    def _buffer(self, size: int) -> Tensor:
-        # Kept per thread: a fresh large tensor costs more in page faults than the copy out of it.
-        buffer: Tensor | None = getattr(self._local, "buffer", None)
-        if buffer is None or len(buffer) < size:
-            with torch.inference_mode(False):  # it outlives the mode of the caller
-                buffer = torch.empty((size, *self.spec.shape))
-            self._local.buffer = buffer
-        return buffer[:size]
 
     @property
     def looks_ahead(self) -> bool:

@@ -15,7 +15,7 @@ from typing import Protocol
 from torch import Tensor
 
 from chirpid.data.datasets import SegmentDataset, as_ids
-from chirpid.data.kept import Stages
+from chirpid.data.kept import Stages, add_stages
 from chirpid.loading.backends.base import largest
 from chirpid.types import Batch, IntArray, Mode
 
@@ -172,8 +172,7 @@ class WorkerBackend(ABC):
         self._held.append(coming.slot)
         stages = coming.parts[0].stages
         for part in coming.parts[1:]:
-            for name, amount in part.stages.items():
-                stages[name] = stages.get(name, 0.0) + amount
+            add_stages(stages, part.stages)
         inputs = self._slots.slot(coming.slot)[: len(coming.ids)]
         worker = coming.parts[-1].worker
         return Batch(ids=coming.ids, inputs=inputs, stages=stages, worker=worker), None
