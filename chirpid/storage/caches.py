@@ -75,13 +75,12 @@ def reserve(
     with exclusive(root / "room.lock"):
         removed = make_room(root, need_bytes, budget_bytes, keep=folder)
         lock = hold(folder)
-        try:
+        with contextlib.ExitStack() as undo:
+            undo.callback(lock.close)
             if not (folder / "plan.json").exists():
                 plan = {"num_bytes": need_bytes, "about": about}
                 write_text(folder / "plan.json", json.dumps(plan, indent=1))
-        except BaseException:
-            lock.close()
-            raise
+            undo.pop_all()
         return lock, removed
 
 

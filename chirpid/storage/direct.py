@@ -119,23 +119,21 @@ class DirectRows:
         try:
             self._work(todo, fill)
         finally:
-            todo.clear()
             errors = [helper.exception() for helper in helpers]  # waits: they write into the batch
         for error in errors:
             if error is not None:
                 raise error
 
     def _work(self, todo: deque[Request], fill: Fill) -> None:
-        while True:
-            try:
-                request = todo.popleft()
-            except IndexError:
-                return
-            try:
+        try:
+            while True:
+                try:
+                    request = todo.popleft()
+                except IndexError:
+                    return
                 fill(self._rows(request), request.ids - request.first, request.places)
-            except BaseException:
-                todo.clear()  # the batch is lost, so the rest of it is not worth reading
-                raise
+        finally:
+            todo.clear()  # if one failed, the batch is lost, and its rest is not worth reading
 
     def _rows(self, request: Request) -> Tensor:
         """Return the rows of a request, in a buffer of this thread."""

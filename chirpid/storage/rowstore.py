@@ -58,6 +58,16 @@ def is_complete(folder: Path, layout: RowLayout) -> bool:
     return is_of(meta, layout) and size == layout.num_bytes
 
 
+def check_complete(folder: Path, layout: RowLayout) -> None:
+    """Refuse a store that is not whole.
+
+    Raises:
+        StorageError: it is not, or is of another layout.
+    """
+    if not is_complete(folder, layout):
+        raise StorageError(f"{folder} is not a whole store. Run again to build what is missing.")
+
+
 def build(
     folder: Path,
     layout: RowLayout,
@@ -173,8 +183,7 @@ def open_rows(folder: Path, layout: RowLayout) -> Tensor:
     Raises:
         StorageError: the store is not whole.
     """
-    if not is_complete(folder, layout):
-        raise StorageError(f"{folder} is not a whole store. Run again to build what is missing.")
+    check_complete(folder, layout)
     if layout.num_bytes == 0:  # nothing can be mapped
         return torch.empty((layout.num_rows, *layout.shape), dtype=layout.torch_dtype)
     # A copy-on-write map: pages are shared between processes, and a stray write stays private.
@@ -197,8 +206,7 @@ def read_rows(
     Raises:
         StorageError: the store is not whole, or damaged.
     """
-    if not is_complete(folder, layout):
-        raise StorageError(f"{folder} is not a whole store. Run again to build what is missing.")
+    check_complete(folder, layout)
     if layout.num_bytes == 0:
         return
     data = memoryview(rows.numpy().view(np.uint8).reshape(-1))  # type: ignore[arg-type]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from chirpid.storage.direct import DirectRows, NoDirectError
 from chirpid.storage.layout import RowLayout
 from chirpid.storage.locks import FileLock
 from chirpid.storage.pages import ReadAhead, can_read_ahead, share_in_ram
-from chirpid.storage.rowstore import is_complete, open_rows
+from chirpid.storage.rowstore import check_complete, open_rows
 from chirpid.types import IntArray, Mode, ReadWay, size_text
 
 IN_RAM = 0.95
@@ -154,13 +155,11 @@ class DirectDataset(BatchDataset):
         super().__init__(spec, layout.num_rows)
         self.folder, self.layout = folder, layout
         self._use: FileLock | None = hold(folder)
-        try:
-            if not is_complete(folder, layout):
-                open_rows(folder, layout)  # tells it
+        with ExitStack() as undo:
+            undo.callback(self._use.close)
+            check_complete(folder, layout)
             self._rows = DirectRows(folder / "rows.bin", layout)
-        except BaseException:
-            self._use.close()
-            raise
+            undo.pop_all()
 
     def fetch(self, ids: IntArray, out: Tensor | None = None) -> tuple[Tensor, Stages]:
         begin = time.perf_counter()

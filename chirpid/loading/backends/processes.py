@@ -7,6 +7,7 @@ import multiprocessing
 import pickle
 import weakref
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 
 import numpy as np
 
@@ -79,11 +80,10 @@ class ProcessesBackend(WorkerBackend):
                 num_slots=self.num_slots, method=self._method,
             )  # fmt: skip
             end = weakref.finalize(self, crew.end)
-            try:
+            with ExitStack() as undo:
+                undo.callback(end)
                 crew.start_all()
-            except BaseException:
-                end()
-                raise
+                undo.pop_all()
             self._crew, self._end_crew = crew, end
         return self._crew
 
