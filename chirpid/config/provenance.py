@@ -29,6 +29,8 @@ class Layer:
     """"conf/mode/lazy.yaml", or "command line"."""
     content: Mapping[str, Any]
     """Dotted key to value."""
+    chosen: bool = True
+    """False for what the tree takes if nobody says anything."""
 
 
 def layers_of(
@@ -44,8 +46,14 @@ def layers_of(
         defaults = loader.compute_defaults_list(config_name, list(overrides), RunMode.RUN)
     except YAMLError as error:
         raise ConfigError(not_yaml(_file_of(error), error)) from error
+    by_name = set(defaults.overrides.override_choices)  # on the command line, or in an option
     files = [
-        _file_layer(loader, str(default.config_path), default.package or "")
+        _file_layer(
+            loader,
+            str(default.config_path),
+            default.package or "",
+            chosen=default.override_key in by_name,
+        )
         for default in defaults.defaults
         if not _is_hydras_own(default.config_path)
     ]
@@ -68,11 +76,18 @@ def origins(layers: Sequence[Layer]) -> dict[str, str]:
     return {key: layer.where for layer in layers for key in layer.content}
 
 
+def given(layers: Sequence[Layer]) -> frozenset[str]:
+    """Return the keys whose value somebody chose: on the command line, in an option that was
+    named, or in a file of the user's own."""
+    last = {key: layer for layer in layers for key in layer.content}
+    return frozenset(key for key, layer in last.items() if layer.chosen)
+
+
 def _is_hydras_own(config_path: str | None) -> bool:
     return config_path is None or config_path == "schema" or config_path.startswith("hydra/")
 
 
-def _file_layer(loader: ConfigLoaderImpl, config_path: str, package: str) -> Layer:
+def _file_layer(loader: ConfigLoaderImpl, config_path: str, package: str, *, chosen: bool) -> Layer:
     result = loader.repository.load_config(config_path)
     if result is None:
         return Layer(config_path, {})
@@ -85,7 +100,8 @@ def _file_layer(loader: ConfigLoaderImpl, config_path: str, package: str) -> Lay
         for key, value in content.items()
         if key != "defaults" and (package or key != "hydra")
     }
-    return Layer(where, flatten(ours, f"{package}." if package else ""))
+    own = chosen or not where.startswith("conf/") or where.startswith("conf/local/")
+    return Layer(where, flatten(ours, f"{package}." if package else ""), own)
 
 
 def _line_layer(override: Override) -> Layer:

@@ -31,7 +31,7 @@ NO_EFFECT_ON_RESULTS = frozenset(
         "mode.name", "mode.cache_gib",
         "loader.policy", "loader.backend", "loader.num_workers", "loader.prefetch",
         "loader.pin_memory", "loader.persistent_workers", "loader.start_method",
-        "loader.timeout_s",
+        "loader.timeout_s", "loader.probe_s",
         # When checkpoints are written.
         "engine.checkpoint_minutes",
     }
@@ -71,12 +71,15 @@ class Resolved:
     """The command line."""
     notes: tuple[str, ...] = ()
     """Settings that were asked for and have no effect here, one line each."""
+    given: frozenset[str] = frozenset()
+    """Settings whose value somebody chose, even if it is the default."""
 
 
 def resolve(
     cfg: DictConfig | Mapping[str, Any],
     sources: Mapping[str, str] | None = None,
     overrides: Sequence[str] = (),
+    chosen: frozenset[str] | None = None,
 ) -> Resolved:
     """Return the checked settings of a composed config (without Hydra's own node).
 
@@ -85,12 +88,14 @@ def resolve(
         sources: origin of keys that are not defaults, as `provenance.origins` finds them; whoever
             knows the origins has checked keys and types where they stand.
         overrides: the command line, kept as it is.
+        chosen: keys whose value somebody chose; None: all in `cfg`.
     Raises:
         ConfigError: unknown setting, wrong type, out of range, or at odds with another.
     """
     given = cfg if isinstance(cfg, DictConfig) else OmegaConf.create(dict(cfg))
+    named = cast("dict[str, Any]", OmegaConf.to_container(given, enum_to_str=True))
     if sources is None:
-        check_layer(cast("dict[str, Any]", OmegaConf.to_container(given, enum_to_str=True)), "")
+        check_layer(named, "")
     structured, config = _to_config(given)
     check_rules(config)
     plain = plain_leaves(structured)
@@ -103,6 +108,7 @@ def resolve(
         sources=origin,
         overrides=tuple(overrides),
         notes=tuple(unused_settings(config, origin)),
+        given=frozenset(flatten(named)) if chosen is None else chosen,
     )
 
 

@@ -152,6 +152,7 @@ UNUSED: tuple[tuple[str, Callable[[RootConfig], bool], str], ...] = (
     ("loader.epoch_segments", lambda c: not c.dataset.mix, "it belongs to dataset.mix"),
     ("loader.start_method", lambda c: c.loader.backend not in (Backend.auto, Backend.processes), "loader.backend={c.loader.backend.value} starts no processes"),
     ("loader.persistent_workers", lambda c: c.loader.backend not in (Backend.auto, Backend.processes), "loader.backend={c.loader.backend.value} starts no processes"),
+    ("loader.probe_s", lambda c: c.loader.policy is not Policy.auto, "only loader=auto measures before it decides"),
     ("tracking.uri", lambda c: c.tracking.kind is TrackingKind.off, "tracking=off logs nowhere"),
     ("tracking.experiment", lambda c: c.tracking.kind is TrackingKind.off, "tracking=off logs nowhere"),
     ("mode.window_segments", lambda c: c.loader.order in (Order.shuffled, Order.sequential), "loader.order={c.loader.order.value} has no window"),

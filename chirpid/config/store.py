@@ -22,7 +22,7 @@ from yaml import YAMLError
 
 from chirpid.config.overrides import check_overrides, parse_overrides, tidy_overrides
 from chirpid.config.paths import conf_dir
-from chirpid.config.provenance import Layer, check_layers, layers_of, origins
+from chirpid.config.provenance import Layer, check_layers, given, layers_of, origins
 from chirpid.config.resolve import Resolved, resolve
 from chirpid.config.schema import RootConfig
 from chirpid.config.settings import flatten
@@ -51,7 +51,8 @@ class Composed:
 
     def resolve(self) -> Resolved:
         """Return the checked settings; see `resolve.resolve`."""
-        return resolve(self.settings, origins(self.layers), self.overrides)
+        chosen = given(self.layers)
+        return resolve(self.settings, origins(self.layers), self.overrides, chosen)
 
 
 def register_schema() -> None:

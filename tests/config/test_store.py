@@ -122,3 +122,19 @@ def test_local_settings_yield_to_an_experiment_and_to_the_command_line(tmp_path:
     assert resolved.config.seed == 7
     assert (resolved.config.engine.epochs, resolved.config.engine.patience) == (5, 8)
     assert resolved.sources["seed"] == str(tmp_path / "local" / "default.yaml")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "is_given"),
+    [
+        ([], False),
+        (["mode=cached"], True),  # the default, but somebody chose it
+        (["mode.name=cached"], True),
+        (["mode=lazy"], True),
+        (["loader=auto"], False),
+        (["dataset=shards", "dataset.root=birds"], True),  # which takes mode=streaming
+        (["experiment=small_data", "dataset.root=birds"], False),
+    ],
+)
+def test_it_is_known_whether_somebody_chose_a_value(overrides: list[str], is_given: bool) -> None:
+    assert ("mode.name" in compose(overrides).given) is is_given

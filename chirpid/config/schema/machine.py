@@ -75,6 +75,8 @@ class LoaderConfig:
     """dataset.mix: draws of a training epoch; None: as many as there are training segments."""
     timeout_s: float = 120.0
     """A worker that is silent for so long is reported."""
+    probe_s: float = 3.0
+    """loader=auto: seconds at most that are spent on measuring; short runs are given less."""
 
     def __post_init__(self) -> None:
         require(self.epoch_segments is None or self.epoch_segments >= 1, "loader.epoch_segments",
@@ -87,6 +89,7 @@ class LoaderConfig:
         require(self.prefetch is None or self.prefetch >= 1, "loader.prefetch", self.prefetch,
                  "1 or more")  # fmt: skip
         require(self.timeout_s > 0, "loader.timeout_s", self.timeout_s, "more than 0 s")
+        require(self.probe_s > 0, "loader.probe_s", self.probe_s, "more than 0 s")
 
 
 @dataclass(kw_only=True, slots=True)
