@@ -1,21 +1,29 @@
-"""What a loader plan is made from: the profile's facts, the user's wishes, the set's traits."""
+"""What a loader plan is made from: facts of machine and profile, wishes, the traits of the set."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from chirpid.loading.hardware import GIB
+from chirpid.loading.hardware import GIB, Machine
 from chirpid.types import Backend, Mode, Policy, StartMethod
+
+NO_GPU = "none"
+"""`Profile.gpu` of a machine whose GPU, if any, is left alone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """What `hardware` says: facts to plan for, and caps. None is taken from the machine."""
+    """What `hardware` says: facts to plan for, and caps. None is taken from the machine.
+
+    Names and defaults are those of the settings, where their meaning is written; sizes in bytes
+    are there in GiB.
+    """
 
     name: str = "auto"
     num_cores: int | None = None
     ram_bytes: int | None = None
     gpu: str | None = None
+    """The words of the GPU's name that count; "none" leaves a GPU alone."""
     gpu_bytes: int | None = None
     num_workers_heavy: int | None = None
     prefetch_heavy: int = 4
@@ -78,3 +86,43 @@ class Traits:
     """Decoding, the front end or augmentation run while a batch is fetched."""
     beyond_ram: bool = False
     """The store of mode=cached is larger than RAM: rows come from the disk in every epoch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """All that a plan follows from."""
+
+    machine: Machine
+    profile: Profile
+    wish: Wish
+    traits: Traits
+    budget_bytes: int
+    """RAM that loading may take."""
+    picks: Picks | None = None
+
+    @property
+    def num_cores(self) -> int:
+        """Cores to plan for: those of the profile, as far as they are here."""
+        return min(self.profile.num_cores or self.machine.num_cores, self.machine.num_cores)
+
+    @property
+    def kept(self) -> bool:
+        """The rows are finished, so fetching is copying."""
+        return self.traits.mode in (Mode.eager, Mode.cached)
+
+
+def within(machine: Machine, profile: Profile) -> Machine:
+    """Return the machine as far as the profile lets it be used: memory, and the GPU."""
+    ram = machine.ram_bytes if profile.ram_bytes is None else profile.ram_bytes
+    gpu, gpu_bytes = machine.gpu, machine.gpu_bytes
+    if profile.gpu == NO_GPU:
+        gpu, gpu_bytes = None, 0
+    elif profile.gpu_bytes is not None:
+        gpu_bytes = min(gpu_bytes, profile.gpu_bytes)
+    return replace(
+        machine,
+        ram_bytes=min(machine.ram_bytes, ram),
+        free_bytes=min(machine.free_bytes, ram),
+        gpu=gpu,
+        gpu_bytes=gpu_bytes,
+    )
