@@ -36,13 +36,13 @@ class MixedShards:
     mix: Mix
 
 
-class MixedRows(ShardRows):
+class MixedRows(RowMaker):
     """Rows of several sets, for the modes that keep them."""
 
     def __init__(self, found: MixedShards, parts: list[ShardRows]) -> None:
         first = parts[0]
-        RowMaker.__init__(
-            self, found.segments, first.frontend, keep=first.spec.keep, dtype=first.spec.dtype
+        super().__init__(
+            found.segments, first.frontend, keep=first.spec.keep, dtype=first.spec.dtype
         )
         self.parts, self.starts = parts, found.mix.starts
 

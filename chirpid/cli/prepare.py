@@ -24,7 +24,7 @@ from chirpid.data.mix import Mix
 from chirpid.data.modes import check_budgets, content_key, open_dataset, store_key
 from chirpid.data.rows import RowMaker, note_on_lazy
 from chirpid.data.segments import SegmentTable, make_segments
-from chirpid.data.sources.shards import ShardRows, ShardSet
+from chirpid.data.sources.shards import ShardSet
 from chirpid.data.split_files import write_splits
 from chirpid.data.splits import Folds, inner_split
 from chirpid.engine.rule import Task, TrainRule
@@ -277,8 +277,7 @@ def prepare_loader(prepared: Prepared, console: Console) -> Loader:
                 progress=told,
                 say=console.print,
             )
-        if isinstance(prepared.maker, ShardRows):
-            prepared.maker.close()
+        prepared.maker.close()
     return make_loader(
         dataset,
         prepared.plan,

@@ -107,6 +107,9 @@ class RowMaker:
                     for offset in (recordings == recording).nonzero()[0].tolist():
                         self._make(first + offset, decoder, out[offset], Stages(), watch)
 
+    def close(self) -> None:
+        """Release what making rows needs; nothing where they are made from recordings."""
+
     def open(self, recording: int) -> Decoder:
         """Return an open decoder of a recording."""
         table = self.segments

@@ -160,7 +160,7 @@ def write_shard_set(
         "num_recordings": len(segments.recordings),
         "rows": {"keep": spec.keep.value, "dtype": spec.dtype.value, "shape": list(spec.shape),
                  "low": spec.low, "high": spec.high},
-        "implementation": getattr(maker, "implementation", "torch"),
+        "implementation": maker.implementation,
         "settings": dict(settings),
     }  # fmt: skip
     return write_set(
