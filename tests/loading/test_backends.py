@@ -118,6 +118,32 @@ def test_the_device_backend_takes_odd_batches_too() -> None:
     backend.close()
 
 
+EMPTY = np.empty(0, np.int64)
+
+
+@pytest.mark.parametrize("kind", ["lazy", "held"])
+@pytest.mark.parametrize("name", BACKENDS)
+def test_a_pass_may_have_empty_batches_only(name: str, kind: str) -> None:
+    backend = backend_of(name, Rows() if kind == "lazy" else held_rows())
+    try:
+        for sizes in ([0, 0, 0], [], [0], [0, 2, 0], [0, 0]):
+            found = list(backend.run([np.arange(size) if size else EMPTY for size in sizes]))
+            assert [tuple(batch.inputs.shape) for batch in found] == [(n, 16) for n in sizes]
+    finally:
+        backend.close()
+
+
+def held_rows() -> TensorDataset:
+    rows = torch.arange(NUM)[:, None].float().repeat(1, 16)
+    return TensorDataset(Rows.spec, rows, Mode.eager)
+
+
+def test_the_device_backend_may_have_empty_batches_only() -> None:
+    backend = DeviceBackend(held_rows(), torch.device("cpu"))
+    assert [tuple(batch.inputs.shape) for batch in backend.run([EMPTY] * 2)] == [(0, 16)] * 2
+    backend.close()
+
+
 @pytest.mark.parametrize("name", BACKENDS)
 def test_nothing_grows_over_two_thousand_epochs(name: str) -> None:
     backend = backend_of(name, Rows())

@@ -108,7 +108,7 @@ class WorkerBackend(ABC):
         self._give_up_line()
         line, position, orderly = self._line, 0, False
         try:
-            self._begin(max(1, largest(batches)))
+            self._begin(largest(batches))
             while True:
                 self._release(keep=1)
                 position = self._fill(batches, position)
