@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import psutil
+
+if sys.platform == "linux":
+    import resource
 
 GIB = 2**30
 CGROUPS = Path("/sys/fs/cgroup")
@@ -34,9 +38,10 @@ def read_machine(device: str = "auto") -> Machine:
         device: "cpu" leaves the GPU out, which saves asking the driver.
     """
     memory = psutil.virtual_memory()
-    limit, left = cgroup_memory_limit(), cgroup_memory_free()
+    limit = cgroup_memory_limit()
     total = memory.total if limit is None else min(memory.total, limit)
-    free = memory.available if left is None else min(memory.available, left)
+    left = (memory.available, cgroup_memory_free(), process_memory_free())
+    free = min(num_bytes for num_bytes in left if num_bytes is not None)
     gpu, gpu_bytes = (None, 0) if device == "cpu" else _read_gpu()
     return Machine(
         num_cores=usable_cores(),
@@ -70,16 +75,17 @@ def cgroup_cores(root: Path = CGROUPS, own: Path = OWN_GROUPS) -> int | None:
 
 def cgroup_memory_limit(root: Path = CGROUPS, own: Path = OWN_GROUPS) -> int | None:
     """Return the tightest memory limit in bytes, or None without one."""
-    limits = [limit for _, limit in _memory_limits(root, own)]
+    limits = [limit for _, limit in memory_limits(root, own)]
     return min(limits, default=None)
 
 
 def cgroup_memory_free(root: Path = CGROUPS, own: Path = OWN_GROUPS) -> int | None:
     """Return the bytes that can still be taken below the tightest limit, or None without one."""
-    return min((limit - _memory_used(f) for f, limit in _memory_limits(root, own)), default=None)
+    return min((limit - _memory_used(f) for f, limit in memory_limits(root, own)), default=None)
 
 
-def _memory_limits(root: Path, own: Path) -> list[tuple[Path, int]]:
+def memory_limits(root: Path = CGROUPS, own: Path = OWN_GROUPS) -> list[tuple[Path, int]]:
+    """Return the control groups of this process that have a memory limit, each with its bytes."""
     limits = []
     for folder in _groups(root, own, "memory"):
         for name in ("memory.max", "memory.limit_in_bytes"):
@@ -87,6 +93,20 @@ def _memory_limits(root: Path, own: Path) -> list[tuple[Path, int]]:
             if text and text.isdecimal():
                 limits.append((folder, int(text)))
     return limits
+
+
+def process_memory_free() -> int | None:
+    """Return the bytes that this process may still take, or None without a limit of its own.
+
+    `ulimit -v` and `ulimit -d` set one, and so do some batch systems.
+    """
+    if sys.platform != "linux":
+        return None
+    used = psutil.Process().memory_info()
+    limits = ((resource.RLIMIT_AS, used.vms), (resource.RLIMIT_DATA, used.data))
+    left = [(resource.getrlimit(kind)[0], num_bytes) for kind, num_bytes in limits]
+    ends = [limit - num_bytes for limit, num_bytes in left if limit != resource.RLIM_INFINITY]
+    return min(ends, default=None)
 
 
 def _memory_used(folder: Path) -> int:

@@ -32,6 +32,10 @@ class TensorDataset(BatchDataset):
         gather.into(ids, batch)
         return batch, {"gather": time.perf_counter() - begin, "num_cache_hits": len(ids)}
 
+    def close(self) -> None:
+        self.rows = self.rows.new_empty((0, *self.spec.shape))
+        self._gather = None
+
     def __getstate__(self) -> dict[str, Any]:
         # The address of the rows is another one in another process.
         return {**self.__dict__, "_gather": None}
