@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -69,7 +70,9 @@ def test_what_is_not_wav_is_left_to_libsndfile(table: SegmentTable) -> None:
     ids = list(range(len(table)))
     out = torch.empty(len(ids), *maker.spec.shape)
     stages: dict[str, float] = {}
+    begin = time.perf_counter()
     left = list(maker._wav_rows.make(ids, out, stages))
+    wall_s = time.perf_counter() - begin
     formats = [table.formats[int(table.recording_N[index])] for index in ids]
     if native.handle() is None:
         assert left == ids
@@ -77,7 +80,8 @@ def test_what_is_not_wav_is_left_to_libsndfile(table: SegmentTable) -> None:
     assert left == [index for index in ids if formats[index] != "WAV"]
     assert 0 < len(left) < len(ids)
     assert set(stages) == {"decode", "resample", "frontend"}
-    assert all(0 < seconds < 60 for seconds in stages.values())
+    assert all(seconds > 0 for seconds in stages.values())
+    assert sum(stages.values()) <= wall_s, "stages follow one another and are counted once"
 
 
 def vanish(path: Path) -> None:
