@@ -7,9 +7,11 @@ import ctypes
 import numpy as np
 import numpy.typing as npt
 
-from chirpid.native.library import handle
+from chirpid.native.function import ADDRESS, INT, LONG, Function
 
 KINDS = {"uint8": 0, "int16": 1, "float16": 2, "float32": 3}
+
+_gather = Function("gather", ADDRESS, ADDRESS, ADDRESS, LONG, ADDRESS, LONG, INT)
 
 
 class _Rows(ctypes.Structure):
@@ -45,13 +47,7 @@ class RowGather:
             kind: uint8, int16, float16 or float32; a number stands for `number * scale + offset`,
                 rounded after either step, as numpy and torch do.
         """
-        library = handle()
-        assert library is not None, "ask handle() first"
-        call = library.chirpid_gather
-        call.restype = ctypes.c_int
-        call.argtypes = [ctypes.c_void_p] * 3 + [ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64,
-                                                 ctypes.c_int]  # fmt: skip
-        self._call = call
+        self._call = _gather.raw
         self._rows = _Rows(address, num_rows, row_numbers, KINDS[kind], scale, offset)
         self._at = ctypes.addressof(self._rows)
         self.num_rows = num_rows

@@ -11,13 +11,15 @@ import weakref
 import numpy as np
 from numpy.typing import NDArray
 
-from chirpid.native.library import handle
+from chirpid.native.function import ADDRESS, FLOAT, INT, LONG, Function
 
 VERSION = "native-1"
 """Counts up with any change of the last bits: stores of another version are made anew."""
 MIN_FFT, MAX_FFT = 64, 8192
 
-_ADDRESS, _INT, _FLOAT, _LONG = ctypes.c_void_p, ctypes.c_int, ctypes.c_float, ctypes.c_int64
+_plan = Function("logmel_plan", INT, INT, INT, ADDRESS, ADDRESS, INT, FLOAT, FLOAT, ADDRESS)
+_free = Function("logmel_free", ADDRESS, result=None)
+_run = Function("logmel", ADDRESS, ADDRESS, LONG, LONG, INT, ADDRESS)
 
 
 def supports(fft_samples: int) -> bool:
@@ -46,27 +48,17 @@ class MelPlan:
         min_power: float | None,
         floor_db: float = 0.0,
     ) -> None:
-        library = handle()
-        assert library is not None
         window = np.ascontiguousarray(window, np.float32)
         mel_MK = np.ascontiguousarray(mel_MK, np.float32)
         assert mel_MK.shape[1] == len(window) // 2 + 1
-        make = library.chirpid_logmel_plan
-        make.argtypes = [_INT, _INT, _INT, _ADDRESS, _ADDRESS, _INT, _FLOAT, _FLOAT, _ADDRESS]
         plan = ctypes.c_void_p()
-        _check(
-            make(
-                len(window), hop_samples, len(mel_MK), window.ctypes.data, mel_MK.ctypes.data,
-                min_power is not None, min_power or 0.0, floor_db, ctypes.byref(plan),
-            )
+        _plan(
+            len(window), hop_samples, len(mel_MK), window.ctypes.data, mel_MK.ctypes.data,
+            min_power is not None, min_power or 0.0, floor_db, ctypes.byref(plan),
         )  # fmt: skip
-        library.chirpid_logmel_free.argtypes = [_ADDRESS]
-        library.chirpid_logmel_free.restype = None
         self._plan = plan
         # Not at the end of the program, when a thread may still be at work with it.
-        weakref.finalize(self, library.chirpid_logmel_free, plan).atexit = False
-        self._run = library.chirpid_logmel
-        self._run.argtypes = [_ADDRESS, _ADDRESS, _LONG, _LONG, _INT, _ADDRESS]
+        weakref.finalize(self, _free.raw, plan).atexit = False
 
     @property
     def address(self) -> int:
@@ -84,10 +76,4 @@ class MelPlan:
         Raises:
             MemoryError: there is no room to work in.
         """
-        _check(self._run(self._plan, waves, num_clips, num_samples, num_threads, out))
-
-
-def _check(code: int) -> None:
-    if code == 2:
-        raise MemoryError("log-mel: no memory to work in")
-    assert code == 0, f"chirpid_logmel: {code}"
+        _run(self._plan, waves, num_clips, num_samples, num_threads, out)

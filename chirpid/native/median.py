@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
+from chirpid.native.function import ADDRESS, FLOAT, INT, LONG, Function
 
-from chirpid.native.library import handle
+_centre_rows = Function("centre_rows", ADDRESS, LONG, LONG, INT, FLOAT, ADDRESS)
 
 
 def centre_rows(rows: int, out: int, *, count: int, length: int, floor: float | None) -> None:
@@ -16,15 +16,4 @@ def centre_rows(rows: int, out: int, *, count: int, length: int, floor: float | 
     Raises:
         MemoryError: there is no room to work in.
     """
-    library = handle()
-    assert library is not None, "ask handle() first"
-    failed = library.chirpid_centre_rows(
-        ctypes.c_void_p(rows),
-        ctypes.c_int64(count),
-        ctypes.c_int64(length),
-        ctypes.c_int(floor is not None),
-        ctypes.c_float(floor or 0.0),
-        ctypes.c_void_p(out),
-    )
-    if failed:
-        raise MemoryError("median: no memory to work in")
+    _centre_rows(rows, count, length, floor is not None, floor or 0.0, out)

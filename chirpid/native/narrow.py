@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import ctypes
-
+from chirpid.native.function import ADDRESS, FLOAT, INT, LONG, Function
 from chirpid.native.gather import KINDS
-from chirpid.native.library import handle
+
+_narrow = Function("narrow", INT, ADDRESS, ADDRESS, LONG, FLOAT, FLOAT)
+_through_kept = Function("through_kept", INT, ADDRESS, LONG, FLOAT, FLOAT, FLOAT)
 
 
 def narrow(kind: str, values: int, kept: int, count: int, *, scale: float, offset: float) -> None:
@@ -14,17 +15,7 @@ def narrow(kind: str, values: int, kept: int, count: int, *, scale: float, offse
     int16 is the nearest to `value * scale`, uint8 to `(value - offset) / scale`, float16 to the
     value; beyond the last number there is, that one.
     """
-    library = handle()
-    assert library is not None, "ask handle() first"
-    failed = library.chirpid_narrow(
-        KINDS[kind],
-        ctypes.c_void_p(values),
-        ctypes.c_void_p(kept),
-        ctypes.c_int64(count),
-        ctypes.c_float(scale),
-        ctypes.c_float(offset),
-    )
-    assert not failed, "a kind that there is"
+    _narrow(KINDS[kind], values, kept, count, scale, offset)
 
 
 def through_kept(
@@ -36,14 +27,4 @@ def through_kept(
         scale: as for `narrow`.
         step: of the way back, which is `number * step + offset`.
     """
-    library = handle()
-    assert library is not None, "ask handle() first"
-    failed = library.chirpid_through_kept(
-        KINDS[kind],
-        ctypes.c_void_p(values),
-        ctypes.c_int64(count),
-        ctypes.c_float(scale),
-        ctypes.c_float(step),
-        ctypes.c_float(offset),
-    )
-    assert not failed, "a kind that there is"
+    _through_kept(KINDS[kind], values, count, scale, step, offset)

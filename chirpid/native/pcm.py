@@ -9,12 +9,18 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from chirpid.native.function import ADDRESS, INT, LONG, Function
 from chirpid.native.library import handle
 
 Float32 = npt.NDArray[np.float32]
 
 SUBTYPES = ("PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE")
 """By the numbers of src/pcm.h, with the names of libsndfile."""
+
+_open = Function("wav_open", ctypes.c_char_p, ADDRESS)
+_read = Function("wav_read", ADDRESS, LONG, LONG, INT, ADDRESS)
+_close = Function("wav_close", ADDRESS)
+_to_mono = Function("pcm_to_mono", ADDRESS, LONG, INT, INT, INT, ADDRESS)
 
 
 class _Wav(ctypes.Structure):
@@ -31,11 +37,11 @@ class _Wav(ctypes.Structure):
 class WavFile:
     """An open WAV file without oddities. Several threads may read at once."""
 
-    __slots__ = ("_library", "_pointer", "_wav")
+    __slots__ = ("_address", "_close", "_wav")
 
-    def __init__(self, wav: _Wav, library: ctypes.CDLL) -> None:
-        self._wav, self._library = wav, library
-        self._pointer = ctypes.c_void_p(ctypes.addressof(wav))
+    def __init__(self, wav: _Wav) -> None:
+        self._wav, self._address = wav, ctypes.addressof(wav)
+        self._close = _close.raw  # at the end of the program, names of the module may be gone
 
     @property
     def sample_rate_hz(self) -> int:
@@ -60,19 +66,13 @@ class WavFile:
             OSError: the disk does not give them.
         """
         assert self._wav.descriptor >= 0, "the file is closed"
-        error = self._library.chirpid_wav_read(
-            self._pointer,
-            ctypes.c_int64(start_frame),
-            ctypes.c_int64(len(window)),
-            channel,
-            ctypes.c_void_p(window.ctypes.data),
-        )
+        error = _read.raw(self._address, start_frame, len(window), channel, window.ctypes.data)
         if error:
             raise OSError(error, os.strerror(error))
 
     def close(self) -> None:
         """Close the file; once is enough."""
-        self._library.chirpid_wav_close(self._pointer)
+        self._close(self._address)
 
     def __del__(self) -> None:
         self.close()
@@ -84,26 +84,18 @@ def open_wav(path: str | Path) -> WavFile | None:
     Taken are RIFF, WAVEX and RF64 whose sizes agree with the size of the file, of linear integers
     or floats. Repairs of anything else, and words for what is wrong, are libsndfile's.
     """
-    library = handle()
-    if library is None:
+    if handle() is None:
         return None
     wav = _Wav()
-    if library.chirpid_wav_open(os.fsencode(path), ctypes.byref(wav)):
+    if _open.raw(os.fsencode(path), ctypes.byref(wav)):
         return None
-    return WavFile(wav, library)
+    return WavFile(wav)
 
 
 def int16_to_mono(samples: npt.NDArray[np.int16], channel: int, out: Float32) -> bool:
     """Write int16 [frames, channels] as float32 mono; False where there is no native library."""
-    library = handle()
-    if library is None:
+    if handle() is None:
         return False
-    library.chirpid_pcm_to_mono(
-        ctypes.c_void_p(samples.ctypes.data),
-        ctypes.c_int64(len(samples)),
-        samples.shape[1],
-        SUBTYPES.index("PCM_16"),
-        channel,
-        ctypes.c_void_p(out.ctypes.data),
-    )
+    kind, num_channels = SUBTYPES.index("PCM_16"), samples.shape[1]
+    _to_mono(samples.ctypes.data, len(samples), num_channels, kind, channel, out.ctypes.data)
     return True

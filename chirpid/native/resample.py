@@ -7,6 +7,7 @@ import ctypes
 import numpy as np
 import numpy.typing as npt
 
+from chirpid.native.function import ADDRESS, LONG, Function
 from chirpid.native.library import handle
 
 Float32 = npt.NDArray[np.float32]
@@ -17,6 +18,8 @@ VERSION = "native-1"
 LANES = 16
 MOST_OUTPUTS = 256
 """A frame is repeated up to about so many outputs, where that leaves fewer lanes idle."""
+
+_resample = Function("resample", ADDRESS, ADDRESS, LONG, LONG, LONG, ADDRESS)
 
 
 class _Plan(ctypes.Structure):
@@ -40,8 +43,7 @@ class Polyphase:
             kernel[p, j] * input[k * source - width + j], inputs beyond the ends being 0.
     """
 
-    def __init__(self, kernel: Float32, *, source: int, width: int, library: ctypes.CDLL) -> None:
-        self._function = library.chirpid_resample
+    def __init__(self, kernel: Float32, *, source: int, width: int) -> None:
         repeats = _repeats(len(kernel))
         first, stop = _bands(kernel)
         shift = np.arange(repeats)[:, None] * source - width
@@ -66,23 +68,16 @@ class Polyphase:
 
     def into(self, frames: Float32, first_output: int, out: Float32) -> None:
         """Write outputs from `first_output` on into `out`, both arrays float32 and contiguous."""
-        failed = self._function(
-            ctypes.c_void_p(self.address),
-            ctypes.c_void_p(frames.ctypes.data),
-            ctypes.c_int64(len(frames)),
-            ctypes.c_int64(first_output),
-            ctypes.c_int64(len(out)),
-            ctypes.c_void_p(out.ctypes.data),
+        _resample(
+            self.address, frames.ctypes.data, len(frames), first_output, len(out), out.ctypes.data
         )
-        assert not failed, "counts are not negative"
 
 
 def polyphase(kernel: Float32, *, source: int, width: int) -> Polyphase | None:
     """Return the native resampler of a kernel, or None where there is no native library."""
-    library = handle()
-    if library is None:
+    if handle() is None:
         return None
-    return Polyphase(kernel, source=source, width=width, library=library)
+    return Polyphase(kernel, source=source, width=width)
 
 
 def _repeats(target: int) -> int:

@@ -6,12 +6,14 @@ import ctypes
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from chirpid.native.function import ADDRESS, LONG, Function
 from chirpid.native.gather import KINDS
-from chirpid.native.library import handle
 from chirpid.native.logmel import MelPlan
 from chirpid.native.resample import Polyphase
 
 STAGES = ("decode", "resample", "frontend")
+
+_wav_rows = Function("wav_rows", ADDRESS, ADDRESS, LONG, ADDRESS, ADDRESS)
 
 
 class _Clip(ctypes.Structure):
@@ -74,8 +76,6 @@ def wav_rows(rule: RowRule, clips: Sequence[Clip], out: int) -> tuple[list[int],
     Raises:
         MemoryError: there is no room to work in.
     """
-    library = handle()
-    assert library is not None, "ask handle() first"
     native_clips = (_Clip * len(clips))(*map(_native, clips))
     plan = rule.plan.address if rule.plan else None
     native_rule = _Rule(
@@ -83,16 +83,7 @@ def wav_rows(rule: RowRule, clips: Sequence[Clip], out: int) -> tuple[list[int],
         rule.scale, rule.step, rule.offset,
     )  # fmt: skip
     seconds = (ctypes.c_double * len(STAGES))()
-    code = library.chirpid_wav_rows(
-        ctypes.byref(native_rule),
-        native_clips,
-        ctypes.c_int64(len(clips)),
-        ctypes.c_void_p(out),
-        seconds,
-    )
-    if code == 2:
-        raise MemoryError("rows of WAV files: no memory to work in")
-    assert code == 0, f"chirpid_wav_rows: {code}"
+    _wav_rows(ctypes.byref(native_rule), native_clips, len(clips), out, seconds)
     left = [position for position, clip in enumerate(native_clips) if not clip.done]
     return left, dict(zip(STAGES, seconds, strict=True))
 
