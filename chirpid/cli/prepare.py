@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from chirpid import build, native
-from chirpid.cli import from_shards, mixed_shards
+from chirpid.cli import auto, from_shards, mixed_shards
 from chirpid.cli.mixed_shards import MixedShards
 from chirpid.cli.progress import progress_bar
 from chirpid.config.resolve import Resolved, plain_leaves
@@ -33,7 +34,7 @@ from chirpid.loading.factory import Loader, make_loader
 from chirpid.loading.hardware import Machine, read_machine
 from chirpid.loading.plan import LoaderPlan
 from chirpid.seeds import mix64
-from chirpid.types import IntArray, Mode, size_text
+from chirpid.types import IntArray, Mode, Policy, size_text
 
 
 @dataclass(slots=True)
@@ -51,6 +52,8 @@ class Prepared:
     plan: LoaderPlan
     shards: ShardSet | MixedShards | None = None
     """Where the rows come from, if not from recordings."""
+    tuned: auto.Tuned | None = None
+    """What loader=auto found, if it was asked."""
 
     @property
     def manifest(self) -> Manifest:
@@ -140,6 +143,7 @@ class Prepared:
 
         settings = plain_leaves(OmegaConf.structured(resolved.config))
         plan = {f"plan.{name}": value for name, value, _, _ in self.plan.rows()}
+        plan["plan.mode"] = self.config.mode.name.value
         return {k: v for k, v in settings.items() if v is not None} | plan
 
     def print_plan(self, console: Console, *, full: bool) -> None:
@@ -166,9 +170,14 @@ class Prepared:
         console.print(table)
 
 
-def prepare(config: RootConfig, console: Console) -> Prepared:
+def prepare(
+    config: RootConfig, console: Console, given: Collection[str] | None = None
+) -> Prepared:
     """Return checked recordings, segments, folds and the plan, telling the user of each.
 
+    Args:
+        given: settings whose value somebody chose, which loader=auto leaves as they are; None:
+            those that differ from the default.
     Raises:
         ChirpError: settings, recordings or budgets that do not allow a training.
     """
@@ -180,7 +189,7 @@ def prepare(config: RootConfig, console: Console) -> Prepared:
     folds = build.folds_of(config, checked, segments)
     _tell_data(console, config, checked, segments, folds, found.notes)
     build.try_model(config, segments.classes)
-    return Prepared(
+    prepared = Prepared(
         config=config,
         checked=checked,
         segments=segments,
@@ -192,6 +201,9 @@ def prepare(config: RootConfig, console: Console) -> Prepared:
         plan=build.plan_of(config, machine, maker.spec, len(segments)),
         shards=found.shards,
     )
+    if config.loader.policy is Policy.auto:
+        auto.tune(prepared, console, given)
+    return prepared
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from chirpid.cli import auto
 from chirpid.cli.prepare import Prepared, prepare, prepare_loader
 from chirpid.cli.report import report_run
 from chirpid.cli.training import engine_of
@@ -28,7 +29,6 @@ from chirpid.tracking import Status, Tracker, open_tracker
 
 if TYPE_CHECKING:
     from chirpid.engine.rule import FoldOutcome
-    from chirpid.loading.factory import Loader
 
 SPLITS, CONFIG, PREDICTIONS, RESULTS = (
     "splits.csv", "config.yaml", "predictions.csv", "results.json",
@@ -38,7 +38,9 @@ SPLITS, CONFIG, PREDICTIONS, RESULTS = (
 def explain(resolved: Resolved) -> None:
     """Print the data, the folds and the plan with its reasons; train nothing."""
     console = Console(highlight=False, soft_wrap=True, markup=False)
-    prepared = prepare(resolved.config, console)
+    prepared = prepare(resolved.config, console, resolved.given)
+    if prepared.tuned is not None:
+        prepared.tuned.print_table(console)
     prepared.print_plan(console, full=True)
     prepared.check_fit()
 
@@ -52,7 +54,7 @@ def train(resolved: Resolved, sweep: SweepInfo | None = None) -> float | None:
     config = resolved.config
     console = Console(highlight=False, soft_wrap=True, markup=False)
     outputs = outputs_dir(config.paths)
-    prepared = prepare(config, console)
+    prepared = prepare(config, console, resolved.given)
     prepared.check_fit()
     # Only now: what could not even be prepared leaves no folder behind.
     folder = open_run_folder(
@@ -74,6 +76,7 @@ def train(resolved: Resolved, sweep: SweepInfo | None = None) -> float | None:
             experiment=config.tracking.experiment,
             timeout_s=config.tracking.timeout_s,
             say=console.print,
+            system_s=config.tracking.system_metrics_s if config.tracking.system_metrics else None,
         )
         with contextlib.closing(tracker):
             session = _Session(resolved, sweep, prepared, folder, tracker, console)
@@ -123,7 +126,7 @@ class _Session:
 
     def _train(self, run: str) -> dict[str, Any]:
         """Build the stores, run the folds and report them; return the results."""
-        screen = ConsoleObserver(self.console)
+        screen, begin_s = ConsoleObserver(self.console), time.perf_counter()
         tracked = TrackedObserver(self.tracker, run, self.folder.path)
         observers = Observers([screen, tracked, _Alive(self.folder)])
         with (
@@ -135,7 +138,7 @@ class _Session:
             outcomes = engine_of(
                 self.prepared, loader, self.folder.path, observers, progress=screen.measured
             ).run()
-            results = self._finish(run, outcomes)
+            results = self._finish(run, outcomes, time.perf_counter() - begin_s)
             report_run(self.prepared, self.folder.path, outcomes, results, self.tracker, run,
                        loader, self.console)  # fmt: skip
         return results
@@ -173,7 +176,7 @@ class _Session:
             self.tracker.log_file(run, self.folder.path / "git.diff")
         return run
 
-    def _finish(self, run: str, outcomes: list[FoldOutcome]) -> dict[str, Any]:
+    def _finish(self, run: str, outcomes: list[FoldOutcome], seconds: float) -> dict[str, Any]:
         """Write predictions.csv and results.json and return the latter's content."""
         config, prepared, path = self.resolved.config, self.prepared, self.folder.path
         pooled = pool(outcomes, prepared.task)
@@ -189,6 +192,7 @@ class _Session:
             "wall_s": round(self.folder.wall_s, 3),
             "mlflow_run_id": self.tracker.server_run_id(run),
             "finished_at": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            **auto.results(prepared, outcomes, seconds=seconds, whole=not self.folder.resumed),
         }
         results = make_results(
             outcomes,

@@ -149,19 +149,23 @@ def _open_eager(
     say: Callable[[str], None] | None,
 ) -> SegmentDataset:
     """Return all rows in RAM, from a cache of the same rows where there is a whole one."""
-    layout = _layout(Mode.cached, maker, options)
-    folder: Path | None = store_folder(options.cache_root, Mode.cached, key, layout.chunk_rows)
-    if folder is not None and not is_complete(folder, layout):
-        folder = None
-    elif folder is not None and say:
-        say(f"mode=eager reads its rows from the cache {folder.name}: nothing is decoded")
+    store = whole_cache(maker, key, options)
+    if store is not None and say:
+        say(f"mode=eager reads its rows from the cache {store[0].name}: nothing is decoded")
     return load_eager(
         maker,
         share=options.share,
         num_threads=options.num_threads,
         progress=progress,
-        store=None if folder is None else (folder, layout),
+        store=store,
     )
+
+
+def whole_cache(maker: RowMaker, key: str, options: StoreOptions) -> tuple[Path, RowLayout] | None:
+    """Return the cache of these rows if it is whole, else None. Nothing is built."""
+    layout = _layout(Mode.cached, maker, options)
+    folder = store_folder(options.cache_root, Mode.cached, key, layout.chunk_rows)
+    return (folder, layout) if is_complete(folder, layout) else None
 
 
 def check_budgets(mode: Mode, maker: RowMaker, options: StoreOptions) -> None:

@@ -83,6 +83,8 @@ def choose_pinning(case: Case, backend: Backend) -> Decision[bool]:
 def _usual_pinning(case: Case) -> Decision[bool]:
     if not case.profile.pin_memory:
         return Decision(False, "profile", "hardware.pin_memory=false")
+    if case.picks is not None and case.picks.pin_memory is False:
+        return Decision(False, "probe", "page-locked batches were copied no faster")
     if case.wish.policy is Policy.safe:
         return Decision(False, "policy", "safe: no page-locked memory")
     return Decision(True, "profile", "page-locked batches copy to the GPU while it computes")

@@ -68,6 +68,8 @@ class Picks:
     prefetch: int
     reason: str
     """Such as "3,100 samples/s predicted, decoding bounds it": the reason of each decision."""
+    pin_memory: bool | None = None
+    """Whether page-locked memory was the quicker one; None where there is no GPU to ask."""
 
 
 @dataclass(frozen=True, slots=True)

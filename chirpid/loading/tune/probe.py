@@ -162,7 +162,7 @@ class _Probe:
             self._model(),
             batch_size=work.batch_size,
             budget_s=_STEPS_PART * self.probe_s,
-            most_steps=int(_STEPS_SHARE * self.subject.num_steps),
+            most_steps=max(1, int(_STEPS_SHARE * subject.num_steps)),
             on_gpu=subject.on_gpu,
         )
         write_s = 0.0
@@ -269,7 +269,7 @@ def _with_what_stays(work: Work, costs: Costs) -> Work:
 
 
 def write_seconds(folder: Path, row_bytes: int) -> float:
-    """Return the seconds a row of writing rows to a disk for good; 0 if that cannot be found out."""
+    """Return the seconds a row of writing rows to a disk for good; 0 if they cannot be."""
     num_rows = max(1, min(64, _PIECE_BYTES // max(1, row_bytes)))
     data = torch.arange(num_rows * row_bytes // 8 + 1).numpy().tobytes()[: num_rows * row_bytes]
     path = folder / f".probe-{os.getpid()}.tmp"

@@ -93,8 +93,7 @@ def step_costs(
     """Return what a step takes, and the gather before it.
 
     Args:
-        most_steps: steps at most beside the first one. Without any, the first one has to do, and
-            validation is taken for a third of it.
+        most_steps: steps at most, beside the first one, which counts only if none fits.
     """
     buffers = [torch.empty((batch_size, *dataset.spec.shape)) for _ in range(2)]
     gather_s = _gather_seconds(dataset, buffers, min(0.03, budget_s / 10))
