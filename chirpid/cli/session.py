@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from chirpid.cli import auto
+from chirpid.cli.keeping import keepers_of
 from chirpid.cli.prepare import Prepared, prepare, prepare_loader
 from chirpid.cli.report import report_run
 from chirpid.cli.training import engine_of
@@ -135,6 +136,7 @@ class _Session:
             deterministic(self.resolved.config.engine.deterministic),
             threads(self.resolved.config.engine.num_threads),
         ):
+            observers.members += keepers_of(loader, self.prepared, screen.say)
             outcomes = engine_of(
                 self.prepared, loader, self.folder.path, observers, progress=screen.measured
             ).run()

@@ -31,7 +31,7 @@ NO_EFFECT_ON_RESULTS = frozenset(
         "mode.name", "mode.cache_gib",
         "loader.policy", "loader.backend", "loader.num_workers", "loader.prefetch",
         "loader.pin_memory", "loader.persistent_workers", "loader.start_method",
-        "loader.timeout_s", "loader.probe_s",
+        "loader.timeout_s", "loader.probe_s", "loader.adapt",
         # When checkpoints are written.
         "engine.checkpoint_minutes",
     }

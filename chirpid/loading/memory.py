@@ -6,9 +6,6 @@ the worker that works beside the training loop.
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import gc
 import re
 import time
 from collections.abc import Callable
@@ -22,7 +19,7 @@ from chirpid.data.datasets import SegmentDataset, TensorDataset
 from chirpid.errors import ChirpError, TrainingError
 from chirpid.loading.changes import Shape, altered, shape_of
 from chirpid.loading.plan import LoaderPlan
-from chirpid.loading.room import MemoryProbe, Room
+from chirpid.loading.room import MemoryProbe, Room, give_back, heap_free_bytes
 from chirpid.types import Backend, Mode, size_text
 
 EVERY_S = 0.5
@@ -104,13 +101,6 @@ def is_out_of_memory(error: BaseException) -> bool:
     # torch tells of its own allocations by a RuntimeError, and workers by the text of one.
     told = isinstance(error, (RuntimeError, OSError, TrainingError))
     return told and _WORDS.search(str(error)) is not None
-
-
-def give_back() -> None:
-    """Return freed memory to the system: allocators keep it for what comes next."""
-    gc.collect()
-    with contextlib.suppress(OSError, AttributeError):  # glibc alone has it
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 class Adjustable(Protocol):
@@ -236,8 +226,10 @@ class MemoryGuard:
             if self.say:
                 self.say(f"loader: mode eager stays, although {room.text}: {error}")
             return False
-        freed = rows.rows.nbytes
+        freed, kept = rows.rows.nbytes, heap_free_bytes()
         loader.change(replace(plan, total_bytes=plan.total_bytes - freed), line, dataset=moved)
+        give_back()
+        self.probe.reusable_bytes += max(0, heap_free_bytes() - kept)
         return True
 
     def _tell_once(self, room: Room) -> None:

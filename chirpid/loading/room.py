@@ -6,6 +6,9 @@ of the process itself (`ulimit -v`, `ulimit -d`), at which allocations fail.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import gc
 import os
 import re
 from dataclasses import dataclass, field
@@ -82,6 +85,8 @@ class MemoryProbe:
         self, *, proc: Path = PROC, cgroups: Path = CGROUPS, own: Path = OWN_GROUPS
     ) -> None:
         self.proc, self.cgroups, self.own = proc, cgroups, own
+        self.reusable_bytes = 0
+        """Address space that the allocator has back and keeps for what is wanted next."""
         self._num_looks = 0
         self._groups: list[_Group] = []
         self._resident, self._size = _Swing(), _Swing()
@@ -99,7 +104,7 @@ class MemoryProbe:
             self._groups = [_Group(folder, limit) for folder, limit in limits]
         self._num_looks += 1
         rooms = [machine, *(group.room(resident) for group in self._groups)]
-        rooms += _process_rooms(status, size)
+        rooms += _process_rooms(status, size - self.reusable_bytes)
         return max(rooms, key=lambda room: room.missing_bytes)
 
     def settle(self) -> None:
@@ -147,6 +152,33 @@ class _Group:
         # In version 1 the plain names leave out what groups below hold; the totals do not.
         totals = [int(num) for total, num in found if total]
         return sum(totals or [int(num) for _, num in found])
+
+
+class _HeapFacts(ctypes.Structure):
+    """What mallinfo2(3) returns."""
+
+    _fields_ = [
+        (name, ctypes.c_size_t)
+        for name in ("arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks",
+                     "uordblks", "fordblks", "keepcost")
+    ]  # fmt: skip
+
+
+def give_back() -> None:
+    """Return freed memory to the system: allocators keep it for what comes next."""
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError, TypeError):  # the GNU C library has it
+        ctypes.CDLL(None).malloc_trim(ctypes.c_size_t(0))
+
+
+def heap_free_bytes() -> int:
+    """Return what the allocator keeps of freed memory, if it tells."""
+    try:
+        ask = ctypes.CDLL(None).mallinfo2
+    except (OSError, AttributeError, TypeError):
+        return 0
+    ask.restype = _HeapFacts
+    return int(ask().fordblks)
 
 
 def _process_rooms(status: dict[str, int], swing: int) -> list[Room]:

@@ -27,7 +27,7 @@ def test_the_public_settings_are_exactly_those_agreed_on() -> None:
 def test_groups_of_settings_are_found_at_every_depth() -> None:
     assert "loader" in sections()
     assert "dataset.demo" in sections()
-    assert siblings("memory") == ["fraction", "budget_gib"]
+    assert siblings("memory") == ["fraction", "budget_gib", "guard"]
     assert {"name", "seed", "loader"} <= set(siblings(""))
 
 

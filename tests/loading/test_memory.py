@@ -102,7 +102,7 @@ class Told(MemoryProbe):
     """A probe of what a test says is free, look by look; the last figure stays."""
 
     def __init__(self, *free_mib: float) -> None:
-        self.free_mib = list(free_mib)
+        self.free_mib, self.reusable_bytes = list(free_mib), 0
 
     def look(self) -> Room:
         free = self.free_mib.pop(0) if len(self.free_mib) > 1 else self.free_mib[0]

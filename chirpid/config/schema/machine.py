@@ -75,6 +75,8 @@ class LoaderConfig:
     """dataset.mix: draws of a training epoch; None: as many as there are training segments."""
     timeout_s: float = 120.0
     """A worker that is silent for so long is reported."""
+    adapt: bool = False
+    """Change workers and prefetch between epochs when the measurements ask for it."""
     probe_s: float = 3.0
     """loader=auto: seconds at most that are spent on measuring; short runs are given less."""
 
@@ -100,6 +102,8 @@ class MemoryConfig:
     """Share of the free memory that loading may take."""
     budget_gib: float | None = None
     """Loading may take this much; None takes `fraction`."""
+    guard: bool = True
+    """Give up prefetch, workers and rows in RAM when memory runs short in mid-run."""
 
     def __post_init__(self) -> None:
         require(0 < self.fraction <= 1, "memory.fraction", self.fraction, "0 < x <= 1")

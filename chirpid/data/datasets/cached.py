@@ -46,23 +46,20 @@ def open_cached(
     Raises:
         StorageError: the store is not whole or cannot be read.
     """
+    if read is ReadWay.direct:
+        try:
+            return DirectDataset(spec, folder, layout)
+        except NoDirectError as error:
+            if say:
+                say(f"read direct -> map: {error}")
     fits = free_bytes is None or layout.num_bytes <= free_bytes
     mapped = CachedDataset(spec, folder, layout, fits=fits)
-    if read is not ReadWay.direct:
-        # Quicker than direct reads even when pages drive each other out (docs/loading.md).
-        if say and read is ReadWay.auto and not fits and mapped.looks_ahead:
-            need, free = size_text(layout.num_bytes), size_text(free_bytes or 0)
-            say(f"the rows take {need}, RAM has {free} free: they are read from the disk, ahead "
-                "of use")  # fmt: skip
-        return mapped
-    try:
-        direct = DirectDataset(spec, folder, layout)
-    except NoDirectError as error:
-        if say:
-            say(f"read direct -> map: {error}")
-        return mapped
-    mapped.close()
-    return direct
+    # Quicker than direct reads even when pages drive each other out (docs/loading.md).
+    if say and read is ReadWay.auto and not fits and mapped.looks_ahead:
+        need, free = size_text(layout.num_bytes), size_text(free_bytes or 0)
+        say(f"the rows take {need}, RAM has {free} free: they are read from the disk, ahead "
+            "of use")  # fmt: skip
+    return mapped
 
 
 class CachedDataset(TensorDataset):
