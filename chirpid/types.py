@@ -7,9 +7,10 @@ Shape letters, here and in all of chirpid:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -114,6 +115,21 @@ class GroupBy(StrEnum):
     segment = "segment"
 
 
+class Span(NamedTuple):
+    """What one worker did in one go: a batch, a part of one, or several small ones together.
+
+    Times are those of `time.perf_counter`, which on Linux all processes share. The spans of a
+    worker do not overlap.
+    """
+
+    worker: int
+    """-1 is the calling thread."""
+    begin_s: float
+    end_s: float
+    stages: Mapping[str, float]
+    """Seconds per stage, and counts, as in `Batch.stages`."""
+
+
 @dataclass(slots=True)
 class Batch:
     """One batch as a loader delivers it.
@@ -130,6 +146,8 @@ class Batch:
     and counts, whose names begin with `num_`."""
     worker: int = -1
     """Which worker made it; -1 is the calling thread."""
+    spans: tuple[Span, ...] = ()
+    """Who made it and when; none where it was made together with the batch before."""
 
     def __len__(self) -> int:
         return len(self.ids)

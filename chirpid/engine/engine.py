@@ -18,6 +18,7 @@ from chirpid.engine.model import BirdModel
 from chirpid.engine.observer import Observers, StopSignal
 from chirpid.engine.rule import FoldOutcome, Part, Task, TrainRule
 from chirpid.loading.factory import Loader
+from chirpid.loading.monitor import Recording
 from chirpid.seeds import mix64, seed_everything
 from chirpid.types import IntArray
 
@@ -120,16 +121,18 @@ class TrainingEngine:
         """Write the outcome; from then on the fold is done."""
         names = outcome.__dataclass_fields__
         state: dict[str, Any] = {name: getattr(outcome, name) for name in names}
-        for name in ("valid_ids", "probs_NC", "timeline"):
+        for name in ("valid_ids", "probs_NC"):
             state[name] = torch.from_numpy(np.ascontiguousarray(state[name]))
+        state["recording"] = outcome.recording.state()
         checkpoint.save(self._folder(outcome.fold) / "outcome.pt", state)
 
     def _kept(self, fold: int) -> FoldOutcome | None:
         state = checkpoint.load(self._folder(fold) / "outcome.pt")
         if state is None:
             return None
-        for name in ("valid_ids", "probs_NC", "timeline"):
+        for name in ("valid_ids", "probs_NC"):
             state[name] = state[name].numpy()
+        state["recording"] = Recording.of(state["recording"])
         return FoldOutcome(**state)
 
 

@@ -28,7 +28,7 @@ from chirpid.engine.steps import Preparer
 from chirpid.engine.stopping import BestEpoch
 from chirpid.errors import Interrupted, StorageError, TrainingError
 from chirpid.loading.factory import Loader
-from chirpid.loading.monitor import EpochMonitor
+from chirpid.loading.monitor import EpochMonitor, Recording
 from chirpid.types import Batch, FloatArray, IntArray
 
 _CHECK_EVERY_STEPS = 16
@@ -75,7 +75,7 @@ class FoldTrainer:
         self.seconds = 0.0
         self.history: list[dict[str, float]] = []
         self.loader_figures: list[dict[str, float]] = []
-        self.timeline: FloatArray = np.zeros((0, 3))
+        self.recording = Recording()
         self._begin = self._saved = time.monotonic()
         self._unchecked: list[tuple[Tensor, IntArray]] = []
 
@@ -133,7 +133,7 @@ class FoldTrainer:
         self._look_at_losses()
         if figures := monitor.summary():
             self.loader_figures.append(figures)
-            self.timeline = monitor.timeline
+            self.recording = monitor.recording()
 
     def train_step(
         self, batch: Batch, repeat_B: IntArray | None, rate: float, monitor: EpochMonitor
@@ -142,7 +142,7 @@ class FoldTrainer:
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         inputs, target = self.prepare.to_device(batch, monitor)
-        spec, target = self.prepare.augmented(batch, inputs, target, self.epoch, repeat_B)
+        spec, target = self.prepare.augmented(batch, inputs, target, self.epoch, repeat_B, monitor)
         with self.precision.autocast():
             logits = self.model.logits(spec)
         loss = soft_cross_entropy(logits.float(), target, self.weight_C, self.rule.label_smoothing)
@@ -180,6 +180,7 @@ class FoldTrainer:
             "lr": float(self.optimiser.param_groups[0]["lr"]),
             "train/loss": self.loss_sum / max(1, self.loss_count),
             "valid/loss": loss,
+            "loader/valid_wait_share": self.valid_monitor.wait_share,
         }
         scores = self._scores(self.part.valid_ids, probs)
         figures |= {f"valid/{name}": value for name, value in scores.items()}
@@ -204,10 +205,10 @@ class FoldTrainer:
     def evaluate(self, ids: IntArray) -> tuple[FloatArray, float]:
         """Return probabilities float64 [n, C] of the ids, and the mean cross-entropy."""
         self.model.eval()
-        monitor = EpochMonitor()
+        monitor = self.valid_monitor = EpochMonitor()
         probs: FloatArray = np.empty((len(ids), len(self.task.classes)))
         done, loss = 0, 0.0
-        for batch in self._stoppable(self.loader.run(self.rule.eval_batches(ids))):
+        for batch in self._stoppable(monitor.watch(self.loader.run(self.rule.eval_batches(ids)))):
             inputs, target = self.prepare.to_device(batch, monitor)
             with self.precision.autocast():
                 logits = self.model.logits(self.prepare.clean(inputs))
@@ -249,7 +250,7 @@ class FoldTrainer:
                 name: float(np.mean([f[name] for f in self.loader_figures if name in f]))
                 for name in sorted(names)
             },
-            timeline=self.timeline,
+            recording=self.recording,
             best_epoch=self.epoch - 1 if self.rule.selection == "last" else self.best.epoch,
             seconds=self.seconds + time.monotonic() - self._begin,
         )
@@ -269,7 +270,7 @@ class FoldTrainer:
             "scaler": self.precision.state(),
             "rng": checkpoint.rng_state(),
             "best": self.best.state(),
-            "timeline": torch.from_numpy(np.ascontiguousarray(self.timeline)),
+            "recording": self.recording.state(),
             **{name: getattr(self, name) for name in _COUNTERS},
         }
 
@@ -288,7 +289,7 @@ class FoldTrainer:
             ) from error
         self.precision.restore(state["scaler"])
         self.best.restore(state["best"])
-        self.timeline = state["timeline"].numpy()
+        self.recording = Recording.of(state["recording"])
         for name in _COUNTERS:
             setattr(self, name, state[name])
         checkpoint.set_rng_state(state["rng"])

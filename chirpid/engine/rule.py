@@ -10,6 +10,7 @@ import torch
 from chirpid.audio.augment import AugmentRule
 from chirpid.data.mix import Mix, mixed_epoch
 from chirpid.data.order import OrderRule, batches_of
+from chirpid.loading.monitor import Recording
 from chirpid.seeds import U64
 from chirpid.types import FloatArray, IntArray, Order
 
@@ -113,6 +114,7 @@ class FoldOutcome:
     history: list[dict[str, float]]
     loader: dict[str, float]
     """Loader figures of the training epochs, averaged."""
-    timeline: FloatArray
+    recording: Recording
+    """The last training epoch, batch by batch."""
     best_epoch: int
     seconds: float

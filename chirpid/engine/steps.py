@@ -57,12 +57,15 @@ class Preparer:
         target: Tensor,
         epoch: int,
         repeat_B: IntArray | None = None,
+        monitor: EpochMonitor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Return normalised and augmented spectrograms [B, M, F] with their targets [B, C].
 
         Args:
             repeat_B: how often the epoch has come to each segment before; None: not yet.
+            monitor: told how long it took; on a GPU, to give it the work.
         """
+        begin = time.perf_counter()
         rule, frontend = self.augment, self.model.frontend
         key_B = self.task.key_N[batch.ids]
         key_B = key_B if repeat_B is None else draw_keys(key_B, repeat_B)
@@ -86,4 +89,7 @@ class Preparer:
             spec = equalise(spec, draws, rule)
         spec = self.model.normaliser.scale(spec)
         spec = mask_spectrogram(spec, draws, rule, frames_hz=self.frames_hz)
-        return mixup(spec, target, draws, rule)
+        mixed = mixup(spec, target, draws, rule)
+        if monitor is not None:
+            monitor.augment_s += time.perf_counter() - begin
+        return mixed

@@ -7,22 +7,28 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from chirpid.loading.monitor import Recording
+from chirpid.loading.monitor.trace import Curve, curves
 from chirpid.reports.canvas import (
     BLUE,
+    GREEN,
     PALE,
+    SOFT,
     VERMILION,
     drawing,
     headline,
     light_grid,
     whole_numbers,
 )
+from chirpid.reports.lanes import draw_lanes, lanes_of
 from chirpid.types import FloatArray
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _BINS = 300
-_ZOOM_BATCHES = 24
+_LEAST_SAMPLES = 5
+_STARVING, _HUNGRY = 0.2, 0.05
 
 
 def wait_share(timeline_B3: FloatArray) -> float:
@@ -33,39 +39,57 @@ def wait_share(timeline_B3: FloatArray) -> float:
     return float((timeline_B3[:, 1] - timeline_B3[:, 0]).sum()) / whole if whole > 0 else 0.0
 
 
-def loader_timeline(timeline_B3: FloatArray, path: Path, *, title: str = "Loader") -> None:
-    """Draw an epoch three times: as shares over time, batch by batch, and its first batches.
+def loader_timeline(recording: Recording, path: Path, *, title: str = "Loader") -> None:
+    """Draw an epoch: as shares over time, batch by batch, and some batches with all who made them.
 
     Orange-red is time in which the model waited for a batch; blue is time in which it worked.
 
-    Args:
-        timeline_B3: float64 [B, 3], seconds from the start of the epoch at which a batch was
-            asked for, was there, and its step was done.
     Raises:
         ValueError: no batch, or times that run backwards.
         StorageError: the file cannot be written.
     """
-    times = np.asarray(timeline_B3, dtype=np.float64)
+    times = np.asarray(recording.timeline_B3, dtype=np.float64)
     if times.ndim != 2 or times.shape[1] != 3 or not len(times):
         raise ValueError(f"timeline_B3 has shape {times.shape}, expected [B, 3] with B > 0.")
     if (np.diff(times.ravel()) < -1e-9).any():
         raise ValueError("timeline_B3 runs backwards.")
-    with drawing(path, 10.0, 5.4) as figure:
-        shares, batches, zoom = figure.subplots(3, 1, height_ratios=(1.2, 1.5, 0.55))
+    curves = curves_to_draw(recording)
+    heights = [1.2, *([0.55] * len(curves)), 1.1, 0.6 + 0.22 * len(lanes_of(recording))]
+    with drawing(path, 10.0, 1.4 + 1.3 * sum(heights)) as figure:
+        shares, *rows, batches, lanes = figure.subplots(len(heights), 1, height_ratios=heights)
         _draw_shares(shares, times)
+        for axes, curve in zip(rows, curves, strict=True):
+            _draw_curve(axes, curve, times)
         _draw_batches(batches, times)
-        _draw_zoom(zoom, times[:_ZOOM_BATCHES])
-        headline(figure, title, _verdict(times))
+        draw_lanes(lanes, recording)
+        headline(figure, f"{title}: {verdict(wait_share(times))}", _details(times))
 
 
-def _verdict(times: FloatArray) -> str:
+def curves_to_draw(recording: Recording) -> list[Curve]:
+    """Return the curves that say something: of a short epoch there are no samples to speak of."""
+    enough = len(recording.samples_AU) >= _LEAST_SAMPLES
+    return [
+        curve
+        for curve in curves(recording)
+        if curve.name == "batches" or (enough and curve.name in ("cores", "GPU"))
+    ]
+
+
+def verdict(share: float) -> str:
+    """Return a wait share in words."""
+    waited = f"the model waited for data {share:.1%} of the time".replace("%", " %")
+    if share >= _STARVING:
+        return f"STARVING, {waited}"
+    return f"hungry at times, {waited}" if share >= _HUNGRY else f"well fed, {waited}"
+
+
+def _details(times: FloatArray) -> str:
     waits_ms = (times[:, 1] - times[:, 0]) * 1e3
     first = times[0, 1] - times[0, 0]
     batches = "1 batch" if len(times) == 1 else f"{len(times)} batches"
     return (
-        f"waiting {100 * wait_share(times):.1f} % of {times[-1, 2] - times[0, 0]:.2f} s"
-        f" · {batches} · wait median {np.median(waits_ms):.1f} ms,"
-        f" p95 {np.percentile(waits_ms, 95):.1f} ms · first batch {first:.2f} s"
+        f"{batches} in {times[-1, 2] - times[0, 0]:.2f} s · wait median {np.median(waits_ms):.1f}"
+        f" ms, p95 {np.percentile(waits_ms, 95):.1f} ms · first batch {first:.2f} s"
     )
 
 
@@ -113,12 +137,13 @@ def _draw_batches(axes: Axes, times: FloatArray) -> None:
     light_grid(axes)
 
 
-def _draw_zoom(axes: Axes, times: FloatArray) -> None:
-    waits = [(row[0], row[1] - row[0]) for row in times]
-    steps = [(row[1], row[2] - row[1]) for row in times]
-    axes.set_facecolor(PALE)
-    axes.broken_barh(steps, (0, 1), color=BLUE, edgecolor="white", linewidth=0.5)
-    axes.broken_barh(waits, (0, 1), color=VERMILION, linewidth=0)
-    axes.set(xlim=(times[0, 0], times[-1, 2]), ylim=(0, 1), yticks=[])
-    axes.set_xlabel("s since the epoch began")
-    axes.set_title(f"the first {len(times)} batches" if len(times) > 1 else "the first batch")
+def _draw_curve(axes: Axes, curve: Curve, times: FloatArray) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    ready = curve.name == "batches"
+    at = np.append(curve.times_s, max(times[-1, 2], curve.times_s[-1]))
+    axes.stairs(curve.values, at, fill=True, color=GREEN if ready else SOFT)
+    axes.set(xlim=(times[0, 0], times[-1, 2]), ylim=(0, max(1.0, 1.1 * float(curve.values.max()))))
+    axes.set_title("finished batches that lie ready" if ready else f"{curve.name} ({curve.unit})")
+    axes.tick_params(labelbottom=False)
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=3, integer=True, min_n_ticks=1))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from chirpid.engine.observer import QuietObserver
 from chirpid.engine.rule import FoldOutcome, Part
+from chirpid.loading.monitor import write_trace
 from chirpid.reports.plots import loader_timeline
 from chirpid.tracking import Tracker
 
@@ -42,8 +43,11 @@ class TrackedObserver(QuietObserver):
             run = self.tracker.start_run(f"fold {outcome.fold}", parent=self.parent)
         finite = {k: v for k, v in outcome.metrics.items() if math.isfinite(v)}
         self.tracker.log_metrics(run, finite, step=outcome.best_epoch)
-        if len(outcome.timeline):
-            path = self.folder / "folds" / str(outcome.fold) / "loader_timeline.png"
-            loader_timeline(outcome.timeline, path, title=f"Loader, fold {outcome.fold}")
-            self.tracker.log_file(run, path, folder="plots")
+        if len(outcome.recording.timeline_B3):
+            folder = self.folder / "folds" / str(outcome.fold)
+            title = f"Loader, fold {outcome.fold}"
+            loader_timeline(outcome.recording, folder / "loader_timeline.png", title=title)
+            write_trace(outcome.recording, folder / "trace.json", title=title)
+            for name in ("loader_timeline.png", "trace.json"):
+                self.tracker.log_file(run, folder / name, folder="plots")
         self.tracker.end_run(run, "FINISHED")

@@ -69,7 +69,8 @@ def test_the_folder_holds_all_that_is_promised_and_no_leftover(straight: Path) -
         "config.yaml", "splits.csv", "predictions.csv", "results.json", "state.json", "run.lock",
         *(f"plots/{name}.png" for name in plots),
         *(f"folds/{k}/{name}" for k in (0, 1)
-          for name in ("model.pt", "checkpoint.pt", "outcome.pt", "loader_timeline.png")),
+          for name in ("model.pt", "checkpoint.pt", "outcome.pt", "loader_timeline.png",
+                       "trace.json")),
     } | ({"git.diff"} & found)  # fmt: skip
 
 

@@ -117,7 +117,9 @@ def test_runs_hold_settings_plan_environment_figures_and_files(
             for name in ("confusion_matrix", "folds", "learning_curves", "spectrograms")
         }
     for run in runs["fold"]:
-        assert files_of(store, run, "plots") == {"plots/loader_timeline.png"}
+        assert files_of(store, run, "plots") == {
+            "plots/loader_timeline.png", "plots/trace.json",
+        }  # fmt: skip
         assert {"loader/wait_ms_p99", "loader/rss_mib", "loader/step_ms"} <= set(run.data.metrics)
 
 

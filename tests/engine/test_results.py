@@ -13,6 +13,7 @@ import torch
 
 from chirpid.engine.results import make_results, pool, write_predictions, write_results
 from chirpid.engine.rule import FoldOutcome, Task
+from chirpid.loading.monitor import Recording
 
 CLASSES = ("a", "b, c", 'd "e"')
 RECORDING_N = np.array([0, 0, 1, 1, 2, 3])
@@ -32,7 +33,7 @@ def outcome(fold: int, ids: list[int], **more: Any) -> FoldOutcome:
     probs = np.eye(3)[LABEL_R[RECORDING_N[ids]]] * 0.7 + 0.1
     return FoldOutcome(
         fold=fold, metrics={"recording/accuracy": 1.0}, valid_ids=np.array(ids), probs_NC=probs,
-        history=[{"epoch": 0.0}], loader={"loader/wait_share": 0.1}, timeline=np.zeros((0, 3)),
+        history=[{"epoch": 0.0}], loader={"loader/wait_share": 0.1}, recording=Recording(),
         best_epoch=0, seconds=1.0, **more,
     )  # fmt: skip
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
+from chirpid.loading.monitor import Recording
 from chirpid.reports import confusion, plots
 from chirpid.reports.canvas import drawing, shortened
 from chirpid.reports.timeline import binned_shares, wait_share
@@ -62,7 +63,7 @@ def test_a_starving_model_is_seen_by_the_colour(tmp_path: Path) -> None:
     shares = {}
     for name, batch in (("starving", (0.09, 0.01, 0.0)), ("fed", (0.0005, 0.05, 0.0))):
         path = tmp_path / f"{name}.png"
-        plots.loader_timeline(timeline([batch] * 60), path, title=name)
+        plots.loader_timeline(Recording(timeline([batch] * 60)), path, title=name)
         shares[name] = (colour_share(path, 0xD5, 0x5E, 0x00), colour_share(path, 0x00, 0x72, 0xB2))
     waiting, working = shares["starving"]
     assert waiting > 5 * working
@@ -164,7 +165,7 @@ def test_what_cannot_be_drawn_is_refused_and_leaves_no_file(tmp_path: Path) -> N
     with pytest.raises(ValueError, match="do not fit"):
         plots.spectrogram_sheet(np.zeros((2, 3, 4), dtype=np.float32), ["a"], path, hop_s=1.0)
     with pytest.raises(ValueError, match="backwards"):
-        plots.loader_timeline(np.array([[0.0, 2.0, 1.0]]), path)
+        plots.loader_timeline(Recording(np.array([[0.0, 2.0, 1.0]])), path)
     with pytest.raises(ValueError, match="no metrics"):
         plots.folds_overview({"metrics": {}}, path)
     with pytest.raises(ValueError, match="no entry"):

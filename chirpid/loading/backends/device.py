@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from chirpid.data.datasets import TensorDataset, as_ids
-from chirpid.types import Batch, IntArray
+from chirpid.types import Batch, IntArray, Span
 
 
 class DeviceBackend:
@@ -41,8 +41,9 @@ class DeviceBackend:
             kept = self._rows.index_select(0, part)
             out = torch.empty(kept.shape, dtype=torch.float32, device=self.device)
             inputs = self._spec.widen(kept, out)
-            stages = {"gather": time.perf_counter() - begin, "num_cache_hits": len(ids)}
-            yield Batch(ids=ids, inputs=inputs, stages=stages)
+            end = time.perf_counter()
+            stages = {"gather": end - begin, "num_cache_hits": len(ids)}
+            yield Batch(ids, inputs, stages, spans=(Span(-1, begin, end, stages),))
 
     def _ids_there(self, batches: list[IntArray]) -> Tensor:
         """Return the ids of all batches, one after the other, on the device."""

@@ -17,7 +17,7 @@ from torch import Tensor
 from chirpid.data.datasets import SegmentDataset, as_ids
 from chirpid.data.kept import Stages, add_stages
 from chirpid.loading.backends.base import largest
-from chirpid.types import Batch, IntArray, Mode
+from chirpid.types import Batch, IntArray, Mode, Span
 
 
 class Slots(Protocol):
@@ -45,6 +45,9 @@ class Part:
     """Set last, by whoever knows that the rows are there or never will be."""
     stages: Stages = field(default_factory=dict)
     worker: int = -1
+    begin_s: float = 0.0
+    end_s: float = 0.0
+    """When the worker began and ended, by `time.perf_counter`."""
     error: BaseException | None = None
     num_deaths: int = 0
     """Workers that died while they made it."""
@@ -170,12 +173,10 @@ class WorkerBackend(ABC):
                 self._free.append(coming.slot)
                 return None, part.error
         self._held.append(coming.slot)
-        stages = coming.parts[0].stages
-        for part in coming.parts[1:]:
-            add_stages(stages, part.stages)
+        spans = tuple([Span(p.worker, p.begin_s, p.end_s, p.stages) for p in coming.parts])
+        stages = coming.parts[0].stages if len(spans) == 1 else _sums(spans)
         inputs = self._slots.slot(coming.slot)[: len(coming.ids)]
-        worker = coming.parts[-1].worker
-        return Batch(ids=coming.ids, inputs=inputs, stages=stages, worker=worker), None
+        return Batch(coming.ids, inputs, stages, coming.parts[-1].worker, spans), None
 
     def _release(self, keep: int) -> None:
         """Free the slots of batches that are no longer valid, all but the last `keep`."""
@@ -198,3 +199,11 @@ class WorkerBackend(ABC):
         """Take all slots for free, but those that the caller may use."""
         self._line, self._leaving = deque(), []
         self._free = deque(n for n in range(self.num_slots) if n not in self._held)
+
+
+def _sums(spans: Sequence[Span]) -> Stages:
+    """Return the seconds and counts of all spans together."""
+    stages: Stages = {}
+    for span in spans:
+        add_stages(stages, span.stages)
+    return stages

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from chirpid.data.datasets import SegmentDataset, TensorDataset, as_ids
 from chirpid.loading.backends.base import Ring, largest
-from chirpid.types import Batch, IntArray
+from chirpid.types import Batch, IntArray, Span
 
 TOGETHER_BYTES = 2**21
 """Small batches are made several at a time, up to this size in all: for one of 100 kB, calling
@@ -42,8 +43,10 @@ class InlineBackend:
     def _run_singly(self, batches: Sequence[IntArray], size: int) -> Iterator[Batch]:
         self._ring.reserve(size)
         for turn, ids in enumerate(map(as_ids, batches)):
+            begin_s = time.perf_counter()
             inputs, stages = self.dataset.fetch(ids, self._ring.slot(turn))
-            yield Batch(ids, inputs, stages)
+            spans = (Span(-1, begin_s, time.perf_counter(), stages),)
+            yield Batch(ids, inputs, stages, spans=spans)
             self._ring.was_used(turn)
 
     def _run_together(
@@ -57,6 +60,7 @@ class InlineBackend:
             if not group:
                 return
             whole = self._ring.slot(turn)
+            begin_s = time.perf_counter()
             try:
                 stages = self.dataset.fetch(np.concatenate(group), whole)[1]
             except IndexError:
@@ -68,8 +72,11 @@ class InlineBackend:
             if num_rows < size * len(group):
                 parts = whole[:num_rows].split(sizes)  # type: ignore[no-untyped-call]
             seconds = stages["gather"] / max(1, num_rows)
+            spans: tuple[Span, ...] = (Span(-1, begin_s, time.perf_counter(), stages),)
             for ids, num, part in zip(group, sizes, parts, strict=False):
-                yield Batch(ids, part, {"gather": seconds * num, "num_cache_hits": num})
+                made = {"gather": seconds * num, "num_cache_hits": num}
+                yield Batch(ids, part, made, spans=spans)
+                spans = ()  # told with the first of them
             self._ring.was_used(turn)
 
     def close(self) -> None:

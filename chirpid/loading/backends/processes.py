@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
-import pickle
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -17,7 +16,15 @@ from chirpid.loading.backends import deaths
 from chirpid.loading.backends.crew import Crew
 from chirpid.loading.backends.flow import Part, WorkerBackend
 from chirpid.loading.backends.shared import SharedRing
-from chirpid.loading.backends.worker import FAILED, MADE, READY, unpacked
+from chirpid.loading.backends.worker import (
+    FAILED,
+    MADE,
+    NAMED,
+    READY,
+    unpack_names,
+    unpack_times,
+    unpacked,
+)
 from chirpid.types import Batch, IntArray, StartMethod
 
 Say = Callable[[str], None]
@@ -57,6 +64,8 @@ class ProcessesBackend(WorkerBackend):
         self._crew: Crew | None = None
         self._parts: dict[int | None, Part] = {}
         """What is in work, by the number of its task."""
+        self._stages: dict[int, tuple[str, ...]] = {}
+        """What each worker calls the stages that it tells the seconds of."""
         self._num_deaths = 0
         if persistent:
             # Now, so that a system without room for them is found where threads can still be had.
@@ -122,11 +131,13 @@ class ProcessesBackend(WorkerBackend):
         told = False
         for worker, what, task, more in crew.results():
             told = True
-            if what == READY:
+            if what in (READY, NAMED):  # a new worker has named nothing yet
+                self._stages[worker] = unpack_names(more)
                 continue
             part = self._parts.pop(task)
             if what == MADE:
-                part.stages = pickle.loads(more)
+                names = self._stages.get(worker, ())
+                part.begin_s, part.end_s, part.stages = unpack_times(more, names)
             elif what == FAILED:
                 part.error = unpacked(more)
             part.worker, part.done = worker, True
@@ -168,7 +179,7 @@ class ProcessesBackend(WorkerBackend):
         if self._crew is not None:
             self._end_crew()
         self._crew = None
-        self._parts = {}
+        self._parts, self._stages = {}, {}
         self._forget_all()
 
     def close(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 import weakref
 from queue import SimpleQueue
 
@@ -100,8 +101,10 @@ class _Team:
 
     def _make(self, part: Part) -> None:
         try:
+            part.begin_s = time.perf_counter()
             rows = self.ring.slot(part.batch.slot)[part.first : part.end]
             _, part.stages = self.dataset.fetch(part.ids, rows)
+            part.end_s = time.perf_counter()
         except BaseException as error:  # noqa: BLE001 - raised where the batch is asked for
             part.error = error
 

@@ -14,8 +14,9 @@ import pickle
 import select
 import signal
 import struct
+import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -25,6 +26,7 @@ import torch
 
 import chirpid.errors
 from chirpid.data.datasets import SegmentDataset
+from chirpid.data.kept import Stages
 from chirpid.errors import ChirpError
 from chirpid.loading.backends.shared import Region, SharedFile
 
@@ -36,7 +38,9 @@ TASK_NUMBERS = 3
 
 HEADER = struct.Struct("<HHBq")
 """A result: its bytes, the worker, what it is, and the number of the task."""
-READY, MADE, LEFT_OUT, FAILED = range(4)
+READY, NAMED, MADE, LEFT_OUT, FAILED = range(5)
+"""Made comes with when fetching began and ended, by `time.perf_counter`, and what was spent in each
+stage; the names of the stages, in that order, are told before, and again when they change."""
 
 
 @dataclass(slots=True)
@@ -86,6 +90,7 @@ class _Worker:
         num_bytes = control_bytes(link.num_workers, link.num_tasks)
         self.control = memoryview(link.control.open(0, num_bytes)).cast("q")
         self.region: Region | None = None
+        self.stages: tuple[str, ...] = ()
         self.shape = dataset.spec.shape
         self.results = link.results.fileno()
 
@@ -118,11 +123,16 @@ class _Worker:
         region = self._region()
         try:
             ids = region.ids[slot][first:end].copy()
+            begin_s = time.perf_counter()
             _, stages = self.dataset.fetch(ids, region.slots[slot][first:end])
+            times = pack_times(begin_s, time.perf_counter(), stages)
         except Exception as error:  # noqa: BLE001 - it is raised where the batch is asked for
             self._tell(FAILED, number, _packed(error))
         else:
-            self._tell(MADE, number, pickle.dumps(stages))
+            if self.stages != (names := tuple(stages)):
+                self.stages = names
+                self._tell(NAMED, number, "\n".join(names).encode())
+            self._tell(MADE, number, times)
 
     def _region(self) -> Region:
         begin, batch_size = self.control[REGION], self.control[BATCH_SIZE]
@@ -140,6 +150,22 @@ class _Worker:
         # In one piece: the system never mixes what several write, nor keeps half of it.
         head = HEADER.pack(HEADER.size + len(more), self.link.number, what, number)
         os.write(self.results, head + more)
+
+
+def pack_times(begin_s: float, end_s: float, stages: Stages) -> bytes:
+    """Return what comes with MADE."""
+    return struct.pack(f"<{2 + len(stages)}d", begin_s, end_s, *stages.values())
+
+
+def unpack_times(packed: bytes, names: Sequence[str]) -> tuple[float, float, Stages]:
+    """Return when a part was begun and ended, and what each stage took."""
+    begin_s, end_s, *amounts = struct.unpack(f"<{len(packed) // 8}d", packed)
+    return begin_s, end_s, dict(zip(names, amounts, strict=True))
+
+
+def unpack_names(packed: bytes) -> tuple[str, ...]:
+    """Return what comes with NAMED."""
+    return tuple(packed.decode().split("\n")) if packed else ()
 
 
 def _packed(error: Exception) -> bytes:
