@@ -8,6 +8,8 @@ Events: {"kind": ..., "t": milliseconds since 1970, "run": our id, ...} with the
     open (version, uri, experiment, outputs), close
     start (name, parent, tags, shared), resume, end (status)
     params (values), metrics (values, step), tags (values), file (path, folder)
+    series (steps, times, values): many points at once; times in milliseconds, null for no value
+    view (name, charts): a page of charts of the runs below this one
 """
 
 from __future__ import annotations

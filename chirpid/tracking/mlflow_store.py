@@ -10,6 +10,7 @@ import getpass
 import logging
 import os
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -19,6 +20,7 @@ from chirpid.tracking.target import ARTIFACTS, Target
 
 RUN_TAG = "chirpid.run"
 SWEEP_TAG = "chirpid.sweep"
+NOTE_TAG = "mlflow.note.content"
 _MOST_METRICS = 1000  # per request, of MLflow
 _MOST_PARAMS = 100
 _LOCK_S = 120.0  # creating the tables of a store takes some seconds on a slow disk
@@ -127,7 +129,7 @@ class MlflowStore:
 
         points = [Metric(clean_name(n), v, t, s) for n, v, t, s in metrics]
         settings = [Param(clean_name(n), v) for n, v in params.items()]
-        marks = [RunTag(n, v) for n, v in tags.items()]
+        marks = [RunTag(n, self.fill(v, run_id) if n == NOTE_TAG else v) for n, v in tags.items()]
         send = self._client.log_batch
         refused: list[str] = []
         for some in _chunks(points, _MOST_METRICS):
@@ -137,6 +139,22 @@ class MlflowStore:
         for few in _chunks(marks, _MOST_PARAMS):
             refused += _piecewise(few, lambda items: send(run_id, tags=items))
         return refused
+
+    def fill(self, text: str, run_id: str) -> str:
+        """Return `text` with our placeholders replaced by the ids that the server gave."""
+        ids = {"{{mlflow.run_id}}": run_id, "{{mlflow.experiment_id}}": self._experiment_id}
+        for name, value in ids.items():
+            text = text.replace(name, value)
+        return text
+
+    def save_view(self, run_id: str, name: str, charts: Sequence[str]) -> None:
+        """Save a page of charts of the runs below a run; MLflow lists it under Views."""
+        from chirpid.tracking.views import view_tag
+
+        with _sorted_errors():
+            self._client.set_experiment_tag(
+                self._experiment_id, *view_tag(run_id, name, charts, now_ms=time.time_ns() // 10**6)
+            )
 
     def log_file(self, run_id: str, path: Path, folder: str) -> None:
         """Upload a file; sending it again replaces it."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, Protocol
+
+from chirpid.tracking.steps import Series
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 """How a run ended, in MLflow's words."""
@@ -46,12 +48,24 @@ class Tracker(Protocol):
         """Add one point to each of the metrics."""
         ...
 
+    def log_series(self, run: str, series: Series) -> None:
+        """Add many points at once, each with a step and a time of its own."""
+        ...
+
     def log_file(self, run: str, path: Path, *, folder: str = "") -> None:
         """Attach a file as an artifact in `folder`. It must stay where it is until it is sent."""
         ...
 
     def set_tags(self, run: str, tags: Mapping[str, str]) -> None:
-        """Set tags; the last value counts."""
+        """Set tags; the last value counts.
+
+        In the description (`mlflow.note.content`) the server's ids stand for
+        `{{mlflow.run_id}}` and `{{mlflow.experiment_id}}`.
+        """
+        ...
+
+    def save_view(self, run: str, name: str, charts: Sequence[str]) -> None:
+        """Save a page of charts, one for each metric, that compares the runs below this one."""
         ...
 
     def end_run(self, run: str, status: Status) -> None:
@@ -88,10 +102,16 @@ class OffTracker:
     def log_metrics(self, run: str, metrics: Mapping[str, float], *, step: int) -> None:
         pass
 
+    def log_series(self, run: str, series: Series) -> None:
+        pass
+
     def log_file(self, run: str, path: Path, *, folder: str = "") -> None:
         pass
 
     def set_tags(self, run: str, tags: Mapping[str, str]) -> None:
+        pass
+
+    def save_view(self, run: str, name: str, charts: Sequence[str]) -> None:
         pass
 
     def end_run(self, run: str, status: Status) -> None:

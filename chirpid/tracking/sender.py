@@ -16,13 +16,14 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chirpid.tracking.journal import JOURNAL, Event, read_events, whole_bytes
+from chirpid.tracking.parcel import Parcel
 from chirpid.tracking.sent import LOCK, Sent, load_sent, locked, save_sent
+from chirpid.tracking.system import SYSTEM_JOURNAL, SystemSampler
 from chirpid.tracking.target import Target
 
 if TYPE_CHECKING:
@@ -32,15 +33,6 @@ _POLL_S = 0.1
 _EVENTS_AT_ONCE = 500
 _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 30.0
-
-
-@dataclass(slots=True)
-class Parcel:
-    """What goes to one run in one request."""
-
-    params: dict[str, str] = field(default_factory=dict)
-    tags: dict[str, str] = field(default_factory=dict)
-    metrics: list[tuple[str, float, int, int]] = field(default_factory=list)
 
 
 def target_of(folder: Path) -> Target:
@@ -85,11 +77,15 @@ class Sender:
 
     def behind(self) -> int:
         """Return the bytes of whole lines that are not sent yet."""
+        system = whole_bytes(self.folder / SYSTEM_JOURNAL) - self.sent.system
+        return self._behind() + max(0, system)
+
+    def _behind(self) -> int:
         return whole_bytes(self.folder / JOURNAL) - self.sent.position
 
     def drain(self) -> None:
-        """Send all whole lines that are in the journal now."""
-        while self.behind() > 0:
+        """Send all whole lines that are in the journals now."""
+        while self._behind() > 0:
             self._parcels.clear()  # of an attempt that failed half-way; its lines come again
             position, count = self.sent.position, 0
             for event, end in read_events(self.folder / JOURNAL, self.sent.position):
@@ -99,6 +95,21 @@ class Sender:
                     break
             self._deliver()
             self._save(position)
+        self._drain_system()
+
+    def _drain_system(self) -> None:
+        """Send what was noted of the machine, of runs that are known by now."""
+        path = self.folder / SYSTEM_JOURNAL
+        if whole_bytes(path) <= self.sent.system:
+            return
+        self._parcels.clear()
+        position = self.sent.system
+        for event, position in read_events(path, self.sent.system):  # noqa: B007
+            if event is not None and event["run"] in self.sent.runs:
+                self._parcels.setdefault(event["run"], Parcel()).add(event)
+        self._deliver()
+        self.sent.system = position
+        self._save(self.sent.position)
 
     def kill_open_runs(self) -> None:
         """Mark runs as killed whose training ended without a word."""
@@ -124,8 +135,8 @@ class Sender:
             return False
         elif run not in self.sent.runs:
             self._note_refusal(f"{kind} of a run that was never started")
-        elif kind in ("params", "tags", "metrics"):
-            self._collect(self._parcels.setdefault(run, Parcel()), event)
+        elif kind in ("params", "tags", "metrics", "series"):
+            self._parcels.setdefault(run, Parcel()).add(event)
         else:
             self._deliver()
             self._try(partial(self._act, self.sent.runs[run], event))
@@ -139,23 +150,14 @@ class Sender:
             event["run"], event["name"], tags=tags, start_ms=event["t"], shared=event["shared"]
         )
 
-    @staticmethod
-    def _collect(parcel: Parcel, event: Event) -> None:
-        if event["kind"] == "metrics":
-            parcel.metrics += [(n, float(v), event["t"], event["step"])
-                               for n, v in event["values"].items()]  # fmt: skip
-        elif event["kind"] == "tags":
-            parcel.tags.update(event["values"])
-        else:
-            for name, value in event["values"].items():
-                parcel.params.setdefault(name, value)
-
     def _act(self, run_id: str, event: Event) -> None:
         store = self.store()
         if event["kind"] == "resume":
             store.set_running(run_id)
         elif event["kind"] == "end":
             store.end_run(run_id, event["status"], event["t"])
+        elif event["kind"] == "view":
+            store.save_view(run_id, event["name"], event["charts"])
         elif event["kind"] == "file":
             path = self.folder / event["path"]  # an absolute path stays what it is
             if path.is_file():
@@ -183,7 +185,18 @@ class Sender:
         self.sent.refused = self.sent.refused or line
 
 
-def _run(sender: Sender, parent: int) -> None:
+def _sampler(folder: Path, parent: int) -> SystemSampler | None:
+    """Return the thread that watches the machine, started, if the journal asks for one."""
+    opened = [e for e, _ in read_events(folder / JOURNAL) if e and e["kind"] == "open"]
+    every_s = opened[-1].get("system_s") if opened else None
+    if every_s is None:
+        return None
+    sampler = SystemSampler(folder, parent, target_of(folder).outputs, every_s)
+    sampler.start()
+    return sampler
+
+
+def _run(sender: Sender, parent: int, sampler: SystemSampler | None) -> None:
     """Send until the journal is closed, or its writer is gone, and all of it is sent."""
     from chirpid.tracking.mlflow_store import Away
 
@@ -191,13 +204,17 @@ def _run(sender: Sender, parent: int) -> None:
     while True:
         orphan = os.getppid() != parent  # read before the journal: nothing comes after it
         begin = time.monotonic()
+        over = orphan or _closed(sender.folder)
+        if over and sampler is not None:
+            sampler.finish()
+            sampler = None
         try:
             if sender.behind():
                 _make_durable(sender.folder)
                 sender.drain()
             if orphan:
                 sender.kill_open_runs()
-            if orphan or _closed(sender.folder):
+            if over and not sender.behind():
                 return
             pause_s, failures = _FIRST_PAUSE_S, 0
             time.sleep(_POLL_S)
@@ -250,8 +267,9 @@ def main(argv: list[str]) -> int:
         if not held:
             return 1
         sender = Sender(folder, target_of(folder))
+        sampler = _sampler(folder, parent)
         try:
-            _run(sender, parent)
+            _run(sender, parent, sampler)
         except Exception:  # noqa: BLE001 - a defect of ours must be told, and must not be lost
             sender.sent.trouble = "the sender failed, see tracking.log"
             (folder / "tracking.log").write_text(traceback.format_exc())

@@ -24,6 +24,8 @@ class Sent:
 
     position: int = 0
     """Bytes of the journal that are sent."""
+    system: int = 0
+    """Bytes of the journal of the machine that are sent."""
     runs: dict[str, str] = field(default_factory=dict)
     """MLflow's run id by ours."""
     trouble: str | None = None

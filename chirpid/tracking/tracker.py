@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
 
 from chirpid.tracking.journal import JOURNAL, VERSION, JournalWriter, read_events
 from chirpid.tracking.protocol import OffTracker, Status, Tracker, new_run_id
 from chirpid.tracking.sent import RECORD, Sent, load_sent
+from chirpid.tracking.steps import Series
 from chirpid.tracking.target import Target, parse_target
 
 _NONE: Mapping[str, str] = {}
@@ -31,6 +33,7 @@ def open_tracker(
     timeout_s: float = 10.0,
     say: Callable[[str], None] = print,
     send: bool = True,
+    system_s: float | None = None,
 ) -> Tracker:
     """Return the tracker of the run in `folder`. Close it at the end.
 
@@ -42,6 +45,8 @@ def open_tracker(
         timeout_s: a server that is silent for longer is away.
         say: takes one line for the user, each at most once.
         send: False only writes the journal, for `chirpid sync` from a machine with a network.
+        system_s: figures of the machine are logged so often, by the process that sends; None
+            logs none.
     Raises:
         ConfigError: `uri` is no address.
         StorageError: `folder` cannot be written.
@@ -51,7 +56,8 @@ def open_tracker(
     if kind != "mlflow":
         raise ValueError(f"kind={kind!r} is not 'mlflow' or 'off'.")
     target, secrets = parse_target(uri, outputs=outputs, experiment=experiment, timeout_s=timeout_s)
-    return JournalTracker(folder, target, secrets=secrets, say=say, send=send)
+    return JournalTracker(folder, target, secrets=secrets, say=say, send=send,
+                          system_s=system_s)  # fmt: skip
 
 
 class JournalTracker:
@@ -65,6 +71,7 @@ class JournalTracker:
         secrets: Mapping[str, str] = _NONE,
         say: Callable[[str], None] = print,
         send: bool = True,
+        system_s: float | None = None,
     ) -> None:
         self.folder = folder
         self._target = target
@@ -82,6 +89,7 @@ class JournalTracker:
         self._write(
             kind="open", version=VERSION, uri=target.uri, experiment=target.experiment,
             timeout_s=target.timeout_s, outputs=os.path.relpath(target.outputs, folder),
+            system_s=system_s,
         )  # fmt: skip
         self._keep_sending()  # only now: the sender reads from the opening where to send
 
@@ -117,6 +125,10 @@ class JournalTracker:
         values = {name: float(value) for name, value in metrics.items()}
         self._write(kind="metrics", run=run, step=int(step), values=values)
 
+    def log_series(self, run: str, series: Series) -> None:
+        self._write(kind="series", run=run, steps=series.steps, times=series.times_ms,
+                    values=series.values)  # fmt: skip
+
     def log_file(self, run: str, path: Path, *, folder: str = "") -> None:
         path = Path(os.path.abspath(path))
         inside = path.is_relative_to(os.path.abspath(self.folder))
@@ -127,6 +139,9 @@ class JournalTracker:
     def set_tags(self, run: str, tags: Mapping[str, str]) -> None:
         if tags:
             self._write(kind="tags", run=run, values={k: str(v) for k, v in tags.items()})
+
+    def save_view(self, run: str, name: str, charts: Sequence[str]) -> None:
+        self._write(kind="view", run=run, name=name, charts=list(charts))
 
     def end_run(self, run: str, status: Status) -> None:
         self._open.pop(run, None)
@@ -161,6 +176,9 @@ class JournalTracker:
         if self._sender is not None:
             if not done:
                 self._sender.kill()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._sender.wait(_PATIENCE_S)  # it still sends the last figures of the machine
+            self._sender.kill()
             self._sender.wait()
         if not done and not self._sent.trouble:  # else it was told
             self._tell(

@@ -121,6 +121,15 @@ class TrackingConfig:
     experiment: str = "chirpid"
     timeout_s: float = 10.0
     """A server that does not answer within this is away; data are kept and can be sent later."""
+    system_metrics: bool = True
+    """Log how busy cores, memory, disk, network and GPU are; costs the training nothing."""
+    system_metrics_s: float = 10.0
+    """Seconds between two samples of the machine; the first ones come sooner."""
+
+    def __post_init__(self) -> None:
+        require(self.timeout_s > 0, "tracking.timeout_s", self.timeout_s, "more than 0 s")
+        require(self.system_metrics_s >= 0.1, "tracking.system_metrics_s", self.system_metrics_s,
+                "0.1 s or more")  # fmt: skip
 
 
 @dataclass(kw_only=True, slots=True)
