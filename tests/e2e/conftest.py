@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.e2e.line import run_folder, train
+from tests.e2e.forks import Parent
+from tests.e2e.line import LONG, leave_out_plots, run_folder, train
 from tests.sounds import write_set
 
 
@@ -35,14 +36,23 @@ def straight(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run_folder(outputs)
 
 
-def leave_out_plots(patch: pytest.MonkeyPatch) -> None:
-    """Leave out the drawing, which is most of the time of a tiny run and is looked at elsewhere."""
-    from chirpid.cli import report
-    from chirpid.reports import tracked
+@pytest.fixture(scope="session")
+def long_run(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run of `LONG` that nothing disturbed."""
+    outputs = tmp_path_factory.mktemp("long")
+    with pytest.MonkeyPatch.context() as patch:
+        leave_out_plots(patch)
+        found = train(root, outputs, *LONG)
+    assert found.code == 0, found.err
+    return run_folder(outputs)
 
-    for name in ("confusion_matrix", "learning_curves", "folds_overview", "spectrogram_sheet"):
-        patch.setattr(report, name, lambda *args, **options: None)
-    patch.setattr(tracked, "loader_timeline", lambda *args, **options: None)
+
+@pytest.fixture(scope="session")
+def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Parent]:
+    """What starts `chirpid` in processes of their own."""
+    parent = Parent(tmp_path_factory.mktemp("forks"))
+    yield parent
+    parent.close()
 
 
 @pytest.fixture

@@ -5,17 +5,16 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import os
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
 from chirpid.cli.main import main
 from chirpid.config.store import load
+from tests.e2e.forks import Fork, Parent
 
 TINY = (
     "dataset=csv", "segment.duration_s=1", "segment.min_tail_s=0.2",
@@ -25,6 +24,8 @@ TINY = (
     "cv.num_folds=2", "engine.epochs=2", "engine.bootstrap_samples=50",
     "engine.num_threads=1", "engine.device=cpu",
 )  # fmt: skip
+LONG = ("engine.epochs=20", "augment=none", "optim.warmup_epochs=0")
+"""Added where a run has to last until it is interrupted."""
 OFF = "tracking=off"
 PACKAGE = Path(__file__).parents[2]
 
@@ -65,21 +66,14 @@ def command(root: Path, outputs: Path, *more: str) -> list[str]:
     return ["train", *TINY, OFF, f"dataset.root={root}", f"paths.outputs={outputs}", *more]
 
 
-def start(root: Path, outputs: Path, *more: str, **options: Any) -> subprocess.Popen[str]:
+def start(forks: Parent, root: Path, outputs: Path, *more: str, **options: bool) -> Fork:
     """Start the same in a process of its own."""
-    path = os.pathsep.join([str(PACKAGE), os.environ.get("PYTHONPATH", "")])
-    return subprocess.Popen(
-        [sys.executable, "-m", "chirpid.cli.main", *command(root, outputs, *more)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env={**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"},
-        **options,
-    )  # fmt: skip
+    return forks.start(command(root, outputs, *more), **options)
 
 
-def ended(process: subprocess.Popen[str], timeout_s: float = 90) -> Ended:
+def ended(process: Fork, timeout_s: float = 90) -> Ended:
     """Wait for a process."""
-    out, err = process.communicate(timeout=timeout_s)
-    return Ended(process.returncode, out, err)
+    return Ended(*process.communicate(timeout_s))
 
 
 def run_folders(outputs: Path) -> list[Path]:
@@ -123,3 +117,13 @@ def same_run(a: Path, b: Path) -> bool:
 def settings_of(folder: Path) -> Any:
     """Return what config.yaml of a run folder resolves to."""
     return load(folder / "config.yaml")
+
+
+def leave_out_plots(patch: pytest.MonkeyPatch) -> None:
+    """Leave out the drawing, which is most of the time of a tiny run and is looked at elsewhere."""
+    from chirpid.cli import report
+    from chirpid.reports import tracked
+
+    for name in ("confusion_matrix", "learning_curves", "folds_overview", "spectrogram_sheet"):
+        patch.setattr(report, name, lambda *args, **options: None)
+    patch.setattr(tracked, "loader_timeline", lambda *args, **options: None)

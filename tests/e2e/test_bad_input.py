@@ -13,6 +13,8 @@ import pytest
 
 from tests.e2e.line import results_of, run_folder, run_folders, train
 
+pytestmark = pytest.mark.usefixtures("no_plots")
+
 Change = Callable[[pd.DataFrame], pd.DataFrame]
 
 

@@ -15,7 +15,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.e2e.forks import Parent
 from tests.e2e.line import (
+    LONG,
     ended,
     run_folder,
     run_folders,
@@ -154,18 +156,17 @@ def test_a_shard_that_was_damaged_is_named(root: Path, straight: Path, tmp_path:
 
 
 def test_a_worker_process_that_is_killed_is_replaced_and_nothing_is_lost(
-    root: Path, tmp_path: Path
+    forks: Parent, root: Path, long_run: Path, tmp_path: Path
 ) -> None:
-    more = ("engine.epochs=25", "loader.backend=processes", "loader.num_workers=2",
+    more = (*LONG, "loader.backend=processes", "loader.num_workers=2",
             "loader.start_method=fork")  # fmt: skip
-    process = start(root, tmp_path / "killed", *more)
+    process = start(forks, root, tmp_path, *more)
     deadline = time.monotonic() + 60
-    while not any(tmp_path.glob("killed/runs/*/folds/0/checkpoint.pt")):
+    while not any(tmp_path.glob("runs/*/folds/0/checkpoint.pt")):
         assert time.monotonic() < deadline
         time.sleep(0.01)
     os.kill(psutil.Process(process.pid).children()[-1].pid, signal.SIGKILL)
     found = ended(process)
     assert found.code == 0, found.err
     assert len(re.findall(r"loader worker \d died \(.*started again", found.out)) == 1
-    assert train(root, tmp_path / "alone", "engine.epochs=25").code == 0
-    assert same_run(run_folder(tmp_path / "killed"), run_folder(tmp_path / "alone"))
+    assert same_run(run_folder(tmp_path), long_run)

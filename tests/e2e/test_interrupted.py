@@ -15,9 +15,12 @@ import pytest
 import soundfile
 import torch
 
+from tests.e2e.forks import Fork, Parent
 from tests.e2e.line import (
+    LONG,
     Ended,
     ended,
+    leave_out_plots,
     results_of,
     run_folder,
     run_folders,
@@ -29,17 +32,7 @@ from tests.sounds import tone, write_set
 
 pytestmark = pytest.mark.usefixtures("no_plots")
 
-LONG = ("engine.epochs=30", "augment=none", "optim.warmup_epochs=0")
 AGAIN = "resume=auto"
-
-
-@pytest.fixture(scope="module")
-def long_run(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that lasts long enough to be interrupted, undisturbed."""
-    outputs = tmp_path_factory.mktemp("long")
-    found = train(root, outputs, *LONG)
-    assert found.code == 0, found.err
-    return run_folder(outputs)
 
 
 def when(ready: Callable[[], bool], timeout_s: float = 60) -> None:
@@ -50,10 +43,9 @@ def when(ready: Callable[[], bool], timeout_s: float = 60) -> None:
         time.sleep(0.005)
 
 
-def stopped(root: Path, outputs: Path, number: int, *more: str, fold: int = 0) -> Ended:
+def stopped(process: Fork, outputs: Path, number: int) -> Ended:
     """Send a signal to a training as soon as a fold has a checkpoint, and wait for its end."""
-    process = start(root, outputs, *LONG, *more)
-    when(lambda: any(outputs.glob(f"runs/*/folds/{fold}/checkpoint.pt")))
+    when(lambda: any(outputs.glob("runs/*/folds/0/checkpoint.pt")))
     process.send_signal(number)
     return ended(process)
 
@@ -78,20 +70,18 @@ def goes_on(root: Path, outputs: Path, like: Path) -> Ended:
 
 
 def test_a_schedulers_stop_ends_with_one_line_and_can_be_resumed(
-    root: Path, long_run: Path, tmp_path: Path
+    forks: Parent, root: Path, long_run: Path, tmp_path: Path
 ) -> None:
-    found = stopped(root, tmp_path, signal.SIGTERM)
+    found = stopped(start(forks, root, tmp_path, *LONG), tmp_path, signal.SIGTERM)
     assert found.code == 130
     assert found.line.startswith("interrupted: Stopped in fold 0, epoch ")
     assert state_of(run_folder(tmp_path))["status"] == "interrupted"
     goes_on(root, tmp_path, long_run)
 
 
-def test_ctrl_c_ends_a_whole_sweep(root: Path, tmp_path: Path) -> None:
-    process = start(root, tmp_path, *LONG, "-m", "seed=0,1")
-    when(lambda: any(tmp_path.glob("runs/*/folds/0/checkpoint.pt")))
-    process.send_signal(signal.SIGINT)
-    found = ended(process)
+def test_ctrl_c_ends_a_whole_sweep(forks: Parent, root: Path, tmp_path: Path) -> None:
+    process = start(forks, root, tmp_path, *LONG, "-m", "seed=0,1")
+    found = stopped(process, tmp_path, signal.SIGINT)
     assert found.code == 130
     assert found.line.startswith("interrupted: Stopped in fold 0")
     assert len(run_folders(tmp_path)) == 1
@@ -104,14 +94,13 @@ def test_without_resume_a_new_run_begins(root: Path, straight: Path, tmp_path: P
     assert same_run(first, second)
 
 
-@pytest.fixture
-def unfinished(
-    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> tuple[Path, Path, Path]:
-    """A copy of the set, the outputs, and the folder of a run that stopped between two folds."""
+@pytest.fixture(scope="module")
+def stopped_once(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a copy of the set and with the outputs of a run stopped between two folds."""
     from chirpid.engine.engine import TrainingEngine
 
-    folder, outputs = shutil.copytree(root, tmp_path / "set"), tmp_path / "out"
+    place = tmp_path_factory.mktemp("unfinished") / "place"
+    shutil.copytree(root, place / "set")
     before = TrainingEngine._run_fold
 
     def first_fold_only(self: TrainingEngine, fold: int, stop: object) -> object:
@@ -119,12 +108,22 @@ def unfinished(
             raise KeyboardInterrupt
         return before(self, fold, stop)  # type: ignore[arg-type]
 
-    with monkeypatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
+        leave_out_plots(patch)
         patch.setattr(TrainingEngine, "_run_fold", first_fold_only)
-        found = train(folder, outputs)
+        found = train(place / "set", place / "out")
     assert found.code == 130
     assert found.line == "interrupted"
-    return folder, outputs, run_folder(outputs)
+    shutil.copytree(place, place.with_name("as it was"))
+    return place
+
+
+@pytest.fixture
+def unfinished(stopped_once: Path) -> tuple[Path, Path, Path]:
+    """The set, the outputs and the run folder of a stopped run, as if it had just been stopped."""
+    shutil.rmtree(stopped_once)
+    shutil.copytree(stopped_once.with_name("as it was"), stopped_once)
+    return stopped_once / "set", stopped_once / "out", run_folder(stopped_once / "out")
 
 
 def test_a_run_stopped_between_folds_goes_on(
@@ -210,8 +209,9 @@ def test_a_damaged_checkpoint_is_named(
     found = train(root, outputs, AGAIN)
     assert found.code == 1, found
     assert found.line.startswith(f"storage error: {path} is damaged")
-    path.unlink()
-    assert train(root, outputs, AGAIN).code == 0
+    if damage == "cut":  # gone, it is gone, however it was damaged
+        path.unlink()
+        assert train(root, outputs, AGAIN).code == 0
 
 
 def test_a_checkpoint_of_another_model_is_named(unfinished: tuple[Path, Path, Path]) -> None:
@@ -246,10 +246,10 @@ def test_a_run_that_another_process_is_in_is_left_alone(
 
 
 def test_two_at_once_share_cache_and_do_not_share_folders(
-    root: Path, straight: Path, tmp_path: Path
+    forks: Parent, root: Path, straight: Path, tmp_path: Path
 ) -> None:
     """Neither recordings nor rows are known yet: both want to write all of it."""
-    both = [start(root, tmp_path, AGAIN) for _ in range(2)]
+    both = [start(forks, root, tmp_path, AGAIN) for _ in range(2)]
     assert [ended(process).code for process in both] == [0, 0]
     folders = run_folders(tmp_path)
     assert len(folders) == 2
@@ -266,9 +266,9 @@ def slow_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("place", ["check", "cache"])
 def test_ctrl_c_before_the_first_batch_is_one_line(
-    slow_set: Path, tmp_path: Path, place: str
+    forks: Parent, slow_set: Path, tmp_path: Path, place: str
 ) -> None:
-    process = start(slow_set, tmp_path, "frontend.num_mels=64", "segment.hop_s=0.1")
+    process = start(forks, slow_set, tmp_path, "frontend.num_mels=64", "segment.hop_s=0.1")
     sign = "cache/scans.sqlite" if place == "check" else "cache/rows/*/rows.bin"
     when(lambda: any(tmp_path.glob(sign)))
     process.send_signal(signal.SIGINT)
@@ -279,11 +279,11 @@ def test_ctrl_c_before_the_first_batch_is_one_line(
 
 
 def test_ctrl_c_to_the_whole_group_ends_worker_processes_quietly(
-    root: Path, tmp_path: Path
+    forks: Parent, root: Path, tmp_path: Path
 ) -> None:
     """A terminal sends the signal to every process of the group."""
     process = start(
-        root, tmp_path, *LONG, "loader.backend=processes", "loader.num_workers=2",
+        forks, root, tmp_path, *LONG, "loader.backend=processes", "loader.num_workers=2",
         start_new_session=True,
     )  # fmt: skip
     when(lambda: any(tmp_path.glob("runs/*/folds/0/checkpoint.pt")))

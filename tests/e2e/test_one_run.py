@@ -16,11 +16,11 @@ from sklearn.metrics import accuracy_score, f1_score
 
 from chirpid.cli import session
 from chirpid.engine.metrics import METRIC_NAMES
-from tests.e2e.conftest import leave_out_plots
 from tests.e2e.line import (
     OFF,
     TINY,
     call,
+    leave_out_plots,
     results_of,
     run_folder,
     run_folders,
@@ -162,25 +162,25 @@ def test_explain_prints_the_plan_and_writes_no_run(root: Path, tmp_path: Path) -
 
 @pytest.fixture(scope="module")
 def swept(root: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """The run folders of all modes with 0, 1 and 2 workers, as one sweep."""
+    """The run folders of all modes with no and two workers, as one sweep."""
     outputs = tmp_path_factory.mktemp("swept")
     with pytest.MonkeyPatch.context() as patch:
         leave_out_plots(patch)
         ended = call(
             "train", "-m", *TINY, OFF, "model.params.width=4", f"dataset.root={root}",
             f"paths.outputs={outputs}", "mode=lazy,eager,cached,streaming",
-            "loader.num_workers=0,1,2", "mode.shard_segments=7",
+            "loader.num_workers=0,2", "mode.shard_segments=7",
         )  # fmt: skip
     assert ended.code == 0, ended.err
-    assert "Sweep of 12 jobs" in ended.out
+    assert "Sweep of 8 jobs" in ended.out
     return run_folders(outputs)
 
 
 def test_all_modes_and_worker_counts_give_one_result(swept: list[Path]) -> None:
-    assert len(swept) == 12
+    assert len(swept) == 8
     modes = {settings_of(folder).config.mode.name.value for folder in swept}
     assert modes == {"lazy", "eager", "cached", "streaming"}
-    assert len({settings_of(folder).config.loader.num_workers for folder in swept}) == 3
+    assert len({settings_of(folder).config.loader.num_workers for folder in swept}) == 2
     for folder in swept[1:]:
         assert same_run(swept[0], folder), folder
 
