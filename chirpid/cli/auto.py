@@ -90,6 +90,11 @@ class Tuned:
         told = list(best.values())[:_SHOWN]
         return told if self.pick in told else [*told, self.pick]
 
+    def predicted(self) -> dict[str, float]:
+        """Return what the training is predicted to come to."""
+        names = ("samples_per_s", "wait_share", "epoch_s", "build_s", "total_s")
+        return {name: getattr(self.pick.prediction, name) for name in names}
+
     def results(
         self, outcomes: Sequence[FoldOutcome], *, seconds: float, whole: bool
     ) -> dict[str, Any]:
@@ -99,14 +104,10 @@ class Tuned:
             seconds: of the run, from building the rows to the last validation.
             whole: the run was not stopped and resumed, so that these are comparable.
         """
-        p = self.pick.prediction
+        p, predicted = self.pick.prediction, self.predicted()
         achieved = {
             name: _mean(outcomes, f"loader/{name}") for name in ("samples_per_s", "wait_share")
         }
-        predicted = {
-            "samples_per_s": p.samples_per_s, "wait_share": p.wait_share, "epoch_s": p.epoch_s,
-            "build_s": p.build_s, "total_s": p.total_s,
-        }  # fmt: skip
         setting = {name: getattr(v, "value", v) for name, v in asdict(self.pick.setting).items()}
         return {
             "chosen": {**setting, "bound": p.bound, "tried": p.tried},

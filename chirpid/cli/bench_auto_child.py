@@ -42,11 +42,11 @@ class _Epochs(QuietObserver):
 
 def train(overrides: list[str], *, plain_torch: bool, folder: Path) -> dict[str, object]:
     """Train as told and return the seconds of each part."""
-    config = compose(overrides).config
+    resolved = compose(overrides)
     heard = io.StringIO()
     console = Console(file=heard, width=200, highlight=False, markup=False)
     begin_s = time.perf_counter()
-    prepared = prepare(config, console)
+    prepared = prepare(resolved.config, console, resolved.given)
     prepared_s = time.perf_counter()
     epochs = _Epochs()
     with contextlib.closing(_loader(prepared, console, plain_torch)) as loader:
@@ -60,6 +60,7 @@ def train(overrides: list[str], *, plain_torch: bool, folder: Path) -> dict[str,
         "total_s": epochs.ended_s[-1] - begin_s,
         "chosen": f"{prepared.config.mode.name.value}, {plan.backend.value.value}, "
         f"{plan.num_workers.value}",
+        "predicted": {} if prepared.tuned is None else prepared.tuned.predicted(),
         "told": heard.getvalue().splitlines(),
         **_figures(outcome),
     }
