@@ -19,6 +19,7 @@ from chirpid.engine.observer import Observers, StopSignal
 from chirpid.engine.rule import FoldOutcome, Part, Task, TrainRule
 from chirpid.loading.factory import Loader
 from chirpid.loading.monitor import Recording
+from chirpid.native.heap import kept_memory
 from chirpid.seeds import mix64, seed_everything
 from chirpid.types import IntArray
 
@@ -71,7 +72,7 @@ class TrainingEngine:
             Interrupted: the user asked to stop; the same call goes on from there.
         """
         outcomes = []
-        with StopSignal() as stop:
+        with StopSignal() as stop, kept_memory(self.bench.device.type == "cpu"):
             for fold in self.only:
                 outcome = self._kept(fold)
                 if outcome is None:

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from chirpid.native.heap import kept_memory
+
 
 @contextlib.contextmanager
 def deterministic(wanted: bool) -> Iterator[None]:
@@ -36,12 +38,16 @@ def deterministic(wanted: bool) -> Iterator[None]:
 
 @contextlib.contextmanager
 def threads(number: int | None) -> Iterator[None]:
-    """Have torch compute with so many threads (None: as it does), and leave it as it was."""
+    """Have torch compute with so many threads (None: as it does), and leave it as it was.
+
+    What a step frees is kept for the next one meanwhile.
+    """
     before = torch.get_num_threads()
     if number is not None:
         torch.set_num_threads(number)
     try:
-        yield
+        with kept_memory():
+            yield
     finally:
         torch.set_num_threads(before)
 
