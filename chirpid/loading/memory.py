@@ -19,12 +19,16 @@ from chirpid.data.datasets import SegmentDataset, TensorDataset
 from chirpid.errors import ChirpError, TrainingError
 from chirpid.loading.changes import Shape, altered, shape_of
 from chirpid.loading.plan import LoaderPlan
-from chirpid.loading.room import MemoryProbe, Room, give_back, heap_free_bytes
+from chirpid.loading.room import MemoryProbe, Room, fall_per_s, give_back, heap_free_bytes
 from chirpid.types import Backend, Mode, size_text
 
 EVERY_S = 0.5
 LOOK_SHARE = 1e-4
 """Looking takes at most this share of the time: on a machine where it is slow it is done less."""
+LOOKS_AHEAD = 2
+WRITE_PER_S = 100e6
+"""Rows go to a disk about this fast: the fall back begins so much before memory ends."""
+MOST_AHEAD_S = 10.0
 _WORDS = re.compile(r"MemoryError|OutOfMemoryError|can't allocate memory|[Cc]annot allocate memory")
 Say = Callable[[str], None]
 
@@ -140,6 +144,7 @@ class MemoryGuard:
         """Something was given up: this is no time to ask for more."""
         self._next_s = 0.0
         self._told = self._just_stepped = False
+        self._seen: list[tuple[float, Room]] = []
 
     @property
     def is_due(self) -> bool:
@@ -149,17 +154,36 @@ class MemoryGuard:
     def look(self, loader: Adjustable) -> None:
         """Give up one thing if memory is short, and look again after the next batch."""
         if self._just_stepped:
-            self._just_stepped = False
+            self._just_stepped, self._seen = False, []
             give_back()
             self.probe.settle()
         begin = time.perf_counter()
         room = self.probe.look()
-        took = time.perf_counter() - begin
-        self._next_s = time.monotonic() + max(self.every_s, took / LOOK_SHARE)
-        if room.missing_bytes <= 0:
+        now = time.perf_counter()
+        self._next_s = time.monotonic() + max(self.every_s, (now - begin) / LOOK_SHARE)
+        self._seen = [*self._seen[-2:], (now, room)]
+        soon = self._soon(loader, room)
+        if soon.missing_bytes <= 0:
             self._told = False
-        elif not self._step(loader, room, room.text):
+        elif not self._step(loader, soon, self._text(room)) and room.missing_bytes > 0:
             self._tell_once(room)
+
+    def _soon(self, loader: Adjustable, room: Room) -> Room:
+        """Return what will be left when the next step would be done, if it goes on like this."""
+        rows = loader.dataset
+        ahead_s = 0.0
+        if len(self._seen) > 1:
+            ahead_s = LOOKS_AHEAD * (self._seen[-1][0] - self._seen[-2][0])
+        if isinstance(rows, TensorDataset) and rows.mode is Mode.eager and self.fallback:
+            ahead_s += rows.rows.nbytes / WRITE_PER_S
+        lost = fall_per_s(self._seen) * min(ahead_s, MOST_AHEAD_S)
+        return replace(room, free_bytes=room.free_bytes - int(lost))
+
+    def _text(self, room: Room) -> str:
+        fall = fall_per_s(self._seen)
+        if room.missing_bytes > 0 or not fall:
+            return room.text
+        return f"{room.text}, {size_text(fall)} fewer each second"
 
     def relieves(self, loader: Adjustable, error: Exception) -> bool:
         """Return whether a step was taken because of an error, so that the batch can be retried.

@@ -9,8 +9,10 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
+import itertools
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -58,6 +60,23 @@ class Room:
     def text(self) -> str:
         left, limit = size_text(max(0, self.free_bytes)), size_text(self.limit_bytes)
         return f"{left} of {self.whose} {limit} are left"
+
+
+def fall_per_s(seen: Sequence[tuple[float, Room]]) -> float:
+    """Return by how many bytes a second the room has been falling over the last three looks.
+
+    The slower of the two falls counts: a single one is an allocation, not a course.
+
+    Args:
+        seen: (time in s, room) of the last looks.
+    """
+    if len(seen) < 3 or len({(room.whose, room.limit_bytes) for _, room in seen[-3:]}) > 1:
+        return 0.0
+    falls = [
+        (before.free_bytes - after.free_bytes) / max(end - begin, 1e-3)
+        for (begin, before), (end, after) in itertools.pairwise(seen[-3:])
+    ]
+    return max(0.0, min(falls))
 
 
 @dataclass(slots=True)
@@ -141,9 +160,8 @@ class _Group:
     def room(self, swing: int) -> Room:
         used = int(_read(self.used) or 0)
         free = self.limit_bytes - used - swing
-        whole = Room(free, self.limit_bytes, "the container's")
-        if whole.missing_bytes <= 0:
-            return whole
+        if free > self.limit_bytes // 2:
+            return Room(free, self.limit_bytes, "the container's")
         # Pages of files are counted in it, and given back when memory is wanted.
         return Room(free + self._files(), self.limit_bytes, "the container's")
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import resource
 import subprocess
 import sys
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -26,7 +28,7 @@ from chirpid.loading.memory import (
     is_out_of_memory,
     next_step,
 )
-from chirpid.loading.room import MIB, MemoryProbe, Room
+from chirpid.loading.room import MIB, MemoryProbe, Room, fall_per_s
 from chirpid.types import Backend, Mode
 from tests.loading.test_change import INLINE, NUM, SPEC, expected, plan_of, rows_dataset
 
@@ -239,6 +241,44 @@ def test_a_gpu_without_room_for_a_batch_gives_the_set_back() -> None:
     assert loader.name is Backend.inline
     assert len(said) == 1
     assert said[0].startswith("loader: backend device -> inline: the GPU's memory ran out")
+    loader.close()
+
+
+def looks(*free_mib: float, whose: str = "the container's") -> list[tuple[float, Room]]:
+    return [(0.5 * n, Room(int(f * MIB), GIB, whose)) for n, f in enumerate(free_mib)]
+
+
+@pytest.mark.parametrize(
+    ("seen", "mib_per_s"),
+    [
+        (looks(), 0),
+        (looks(500, 400), 0),
+        (looks(500, 400, 300), 200),
+        (looks(900, 500, 400, 390), 20),  # the slower of the last two
+        (looks(500, 500, 100), 0),  # one large allocation
+        (looks(500, 100, 120), 0),
+        (looks(300, 400, 500), 0),
+        ([*looks(500, 400), (1.0, Room(300 * MIB, GIB, "the machine's"))], 0),
+    ],
+)
+def test_a_fall_counts_if_it_goes_on(seen: list[tuple[float, Room]], mib_per_s: float) -> None:
+    assert fall_per_s(seen) == pytest.approx(mib_per_s * MIB)
+
+
+def test_a_fall_is_met_before_its_end() -> None:
+    """Memory that is gone in the time that rows take to the disk is short already."""
+    times = iter(np.arange(0, 100, 0.25).tolist())
+    loader, said = guarded(INLINE, Told(900, 900, 840, 780, 720), fallback=on_disk)
+    with pytest.MonkeyPatch.context() as patched:
+        # Two calls a look, so that looks are half a second apart.
+        clock = SimpleNamespace(perf_counter=lambda: next(times), monotonic=time.monotonic)
+        patched.setattr(memory, "time", clock)
+        patched.setattr(memory, "WRITE_PER_S", NUM * 16 / 6.0)
+        check(loader)
+    assert said[0] == (
+        "loader: mode eager -> cached: 780.0 MiB of the container's 1.0 GiB are left, "
+        "120.0 MiB fewer each second; frees 0.0 MiB"
+    )
     loader.close()
 
 
