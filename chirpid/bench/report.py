@@ -84,7 +84,12 @@ def _words(name: str, value: float) -> str:
     words = name.replace("_", " ")
     if name.endswith("_share"):
         return f"{words.removesuffix(' share')} {100 * value:.1f} %"
-    for unit, shown in (("_ms", "ms"), ("_percent", "%"), ("core_s", "core-seconds")):
+    for unit, shown in (
+        ("_ms", "ms"),
+        ("_us", "µs"),
+        ("_percent", "%"),
+        ("core_s", "core-seconds"),
+    ):
         if name.endswith(unit):
             said = words.removesuffix(unit.replace("_", " ").strip()).strip()
             return f"{said} {value:.2f} {shown}".strip()

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _BINS = 300
 _LEAST_SAMPLES = 5
-_STARVING, _HUNGRY = 0.2, 0.05
+_STARVING, _HUNGRY, _NO_REST = 0.2, 0.05, 0.8
 
 
 def wait_share(timeline_B3: FloatArray) -> float:
@@ -62,7 +62,9 @@ def loader_timeline(recording: Recording, path: Path, *, title: str = "Loader") 
             _draw_curve(axes, curve, times)
         _draw_batches(batches, times)
         draw_lanes(lanes, recording)
-        headline(figure, f"{title}: {verdict(wait_share(times))}", _details(times))
+        busy = busy_share(recording)
+        details = _details(times) + (f" · workers busy {100 * busy:.0f} %" if busy else "")
+        headline(figure, f"{title}: {verdict(wait_share(times), busy)}", details)
 
 
 def curves_to_draw(recording: Recording) -> list[Curve]:
@@ -75,12 +77,26 @@ def curves_to_draw(recording: Recording) -> list[Curve]:
     ]
 
 
-def verdict(share: float) -> str:
-    """Return a wait share in words."""
-    waited = f"the model waited for data {share:.1%} of the time".replace("%", " %")
+def verdict(share: float, busy: float = 0.0) -> str:
+    """Return a wait share in words.
+
+    Args:
+        busy: share of the time in which the workers made batches. Where they have no rest, the
+            model may be as slow as they are without waiting: on a CPU they take its cores.
+    """
+    waited = f"the model waited for data {100 * share:.1f} % of the time"
     if share >= _STARVING:
         return f"STARVING, {waited}"
-    return f"hungry at times, {waited}" if share >= _HUNGRY else f"well fed, {waited}"
+    if share >= _HUNGRY:
+        return f"hungry at times, {waited}"
+    return f"just fed, {waited}" if busy >= _NO_REST else f"well fed, {waited}"
+
+
+def busy_share(recording: Recording) -> float:
+    """Return the share of the time in which workers made batches, over what is kept; 0: none."""
+    made, times = recording.worker_S >= 0, recording.timeline_B3[recording.first_kept :]
+    whole = float(times[-1, 2] - times[0, 0]) * max(1, len(recording.workers))
+    return min(1.0, float(np.diff(recording.span_S2[made]).sum()) / max(whole, 1e-9))
 
 
 def _details(times: FloatArray) -> str:

@@ -24,7 +24,13 @@ MORE = {
     "folds-5x4": {"fold_switch_ms", "fold_first_batch_ms"},
     "train-cached": {"wait_share", "core_s"},
     "train-lazy-flac": {"wait_share", "core_s"},
-    "overhead": {"monitor_percent", "sender_core_ms"},
+    "overhead": {
+        "monitor_percent",
+        "sender_core_ms",
+        "monitor_batch_us",
+        "monitor_sample_ms",
+        "monitor_summary_ms",
+    },
 }
 TINY = ["--quick", "--samples", "15", "--batch-size", "4", "--seeds", "1"]
 

@@ -19,9 +19,11 @@ from matplotlib.image import imread
 from chirpid.loading.monitor import Recording
 from chirpid.reports import confusion, plots
 from chirpid.reports.canvas import drawing, shortened
-from chirpid.reports.timeline import binned_shares, wait_share
+from chirpid.reports.lanes import window
+from chirpid.reports.timeline import binned_shares, busy_share, curves_to_draw, verdict, wait_share
 from chirpid.types import FloatArray
 
+RED, BLUE, ORANGE = (0xD5, 0x5E, 0x00), (0x00, 0x72, 0xB2), (0xE6, 0x9F, 0x00)
 DURATIONS = st.lists(st.tuples(st.floats(0, 5), st.floats(0, 5), st.floats(0, 1)), min_size=1,
                      max_size=30)  # fmt: skip
 
@@ -33,6 +35,16 @@ def timeline(durations: list[tuple[float, float, float]]) -> FloatArray:
         rows.append((now, now + wait, now + wait + step))
         now += wait + step + pause
     return np.array(rows)
+
+
+def made_by_two(number: int, wait_s: float, step_s: float) -> Recording:
+    """Return an epoch in which two workers decode for as long as the model waits."""
+    times = timeline([(wait_s, step_s, 0.0)] * number)
+    which = np.arange(number)
+    return Recording(
+        timeline_B3=times, inside_B2=np.zeros((number, 2)), batch_S=which, worker_S=which % 2,
+        span_S2=times[:, :2], stages=("decode",), stage_SK=np.full((number, 1), wait_s),
+    )  # fmt: skip
 
 
 def colour_share(path: Path, red: int, green: int, blue: int) -> float:
@@ -61,14 +73,41 @@ def test_wait_share_is_blocked_time_over_the_whole() -> None:
 
 def test_a_starving_model_is_seen_by_the_colour(tmp_path: Path) -> None:
     shares = {}
-    for name, batch in (("starving", (0.09, 0.01, 0.0)), ("fed", (0.0005, 0.05, 0.0))):
+    for name, wait_s, step_s in (("starving", 0.09, 0.01), ("fed", 0.0005, 0.05)):
         path = tmp_path / f"{name}.png"
-        plots.loader_timeline(Recording(timeline([batch] * 60)), path, title=name)
-        shares[name] = (colour_share(path, 0xD5, 0x5E, 0x00), colour_share(path, 0x00, 0x72, 0xB2))
-    waiting, working = shares["starving"]
+        plots.loader_timeline(made_by_two(60, wait_s, step_s), path, title=name)
+        shares[name] = [colour_share(path, *colour) for colour in (RED, BLUE, ORANGE)]
+    waiting, working, decoding = shares["starving"]
     assert waiting > 5 * working
-    waiting, working = shares["fed"]
+    assert decoding > 0.02, "the workers are busy"
+    waiting, working, decoding = shares["fed"]
     assert working > 5 * waiting
+    assert decoding < 0.01, "the workers are idle"
+
+
+def test_the_headline_says_it_in_words() -> None:
+    assert verdict(0.634) == "STARVING, the model waited for data 63.4 % of the time"
+    assert verdict(0.1).startswith("hungry at times")
+    assert verdict(0.004).startswith("well fed")
+    assert verdict(0.004, busy=0.9).startswith("just fed")
+    assert busy_share(made_by_two(60, 0.09, 0.01)) == pytest.approx(0.45)
+    assert busy_share(Recording(timeline([(1.0, 1.0, 0.0)]))) == 0.0
+
+
+@pytest.mark.parametrize(("number", "wanted"), [(1, (0, 1)), (24, (0, 24)), (101, (38, 62)),
+                                                (5000, (3988, 4012))])  # fmt: skip
+def test_lanes_are_of_the_middle_of_what_is_kept(number: int, wanted: tuple[int, int]) -> None:
+    assert window(Recording(np.zeros((number, 3)))) == wanted
+
+
+def test_curves_are_drawn_where_there_is_something_to_see(tmp_path: Path) -> None:
+    recording = made_by_two(10, 0.5, 0.5)
+    assert [curve.name for curve in curves_to_draw(recording)] == ["batches"]
+    seconds = np.arange(10.0)
+    recording.samples_AU = np.column_stack([seconds, seconds, seconds, seconds, seconds, seconds])
+    assert [curve.name for curve in curves_to_draw(recording)] == ["batches", "cores", "GPU"]
+    plots.loader_timeline(recording, tmp_path / "curves.png")
+    assert (tmp_path / "curves.png").stat().st_size > 5000
 
 
 @pytest.mark.parametrize("num_classes", [1, 2, 13, 50])

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import repeat
 
 import numpy as np
 import psutil
+import torch
 
 from chirpid.bench.material import Bench
 from chirpid.bench.model import Training
@@ -15,14 +17,16 @@ from chirpid.bench.timing import Case, Figures, Row
 from chirpid.bench.truth import Truth
 from chirpid.data.datasets import SegmentDataset
 from chirpid.loading.monitor import EpochMonitor
+from chirpid.loading.monitor.usage import read_usage
 from chirpid.seeds import U64
 from chirpid.tracking import Tracker, open_tracker
-from chirpid.types import Batch, Mode, StoreDtype
+from chirpid.types import Batch, Mode, Span, StoreDtype
 
 WORK, UNWATCHED = "overhead", "without monitor and tracking"
 _SENT_S = 120.0
 _MORE_TURNS = 3
 """A difference under one percent takes more turns than a factor."""
+_MANY, _TIMES = 2000, 9
 
 
 class Epochs:
@@ -53,6 +57,7 @@ class Watched(Epochs):
         self._run = tracker.start_run("overhead")
         tracker.flush(_SENT_S)  # the sender has started, which happens once a run
         self._num_epochs = 0
+        self._costs = monitor_costs()
         self._monitor_s, self._sender_s, self._begin_s = 0.0, _children_cpu_s(), 0.0
         self._figures: Figures = {}
 
@@ -63,6 +68,7 @@ class Watched(Epochs):
         for batch in monitor.watch(self._batches(seed)):
             self._training.step(batch)
             yield batch
+        monitor.recording()
         self._tracker.log_metrics(self._run, monitor.summary(), step=self._num_epochs)
         self._num_epochs += 1
         self._monitor_s = monitor.own_s
@@ -75,10 +81,11 @@ class Watched(Epochs):
         self._figures = {
             "monitor_percent": 100 * self._monitor_s / elapsed_s,
             "sender_core_ms": 1e3 * (self._sender_s - before),
+            **self._costs,
         }
 
     def figures(self) -> Figures:
-        """Return what the monitor says of itself, and the CPU time of the sender per epoch."""
+        """Return what the monitor says of itself and costs, and the CPU time of the sender."""
         return self._figures
 
 
@@ -106,6 +113,43 @@ def overhead(bench: Bench) -> list[Row]:
     finally:
         tracker.close()
         dataset.close()
+
+
+def monitor_costs() -> Figures:
+    """Return what a batch that two workers made costs to watch, a look at the machine, and an end.
+
+    From the outside: the time of a pass with the monitor less that of the same without.
+    """
+    batch = _made_by_two()
+    pairs = [(_pass_s(repeat(batch, _MANY)), _pass_s(EpochMonitor().watch(repeat(batch, _MANY))))
+             for _ in range(_TIMES)]  # fmt: skip
+    looks = [_seconds(read_usage) for _ in range(10 * _TIMES)]
+    ends = []
+    for _ in range(_TIMES):
+        monitor = EpochMonitor()
+        _pass_s(monitor.watch(repeat(batch, 100)))
+        ends.append(_seconds(monitor.summary))
+    return {
+        "monitor_batch_us": 1e6 * float(np.median([b - a for a, b in pairs])) / _MANY,
+        "monitor_sample_ms": 1e3 * float(np.median(looks)),
+        "monitor_summary_ms": 1e3 * float(np.median(ends)),
+    }
+
+
+def _made_by_two() -> Batch:
+    stages = {"decode": 1e-3, "resample": 1e-3, "frontend": 1e-3, "num_cache_misses": 64.0}
+    spans = tuple(Span(worker, 0.0, 1e-3, stages) for worker in (0, 1))
+    return Batch(np.arange(64), torch.zeros(64, 1), stages, 1, spans)
+
+
+def _pass_s(batches: Iterator[Batch]) -> float:
+    return _seconds(lambda: [None for _ in batches])
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    begin = time.perf_counter()
+    work()
+    return time.perf_counter() - begin
 
 
 def _children_cpu_s() -> float:

@@ -120,14 +120,17 @@ class EpochMonitor:
 
     def recording(self) -> Recording:
         """Return what plots and traces are made from; spans are of the last `KEPT_BATCHES`."""
+        begin = self.clock()
         first = len(self.asked_s) - KEPT_BATCHES
         inside = np.array([self._transferred_s, self._augmented_s], dtype=np.float64).T
-        return Recording(
+        recording = Recording(
             timeline_B3=self.timeline,
             inside_B2=np.diff(inside, axis=0, prepend=0.0),
             samples_AU=np.array([[at, *use] for at, use in self._samples]).reshape(-1, 6),
             **spans_as_arrays((m for m in self._made if m[0] >= first), zero_s=self._zero),
         )
+        self.own_s += self.clock() - begin
+        return recording
 
     def summary(self) -> dict[str, float]:
         """Return the figures of the epoch, named as in MLflow; none if it had no batch."""

@@ -103,6 +103,16 @@ def test_a_forked_copy_tells_of_itself() -> None:
     assert whole > len(held)
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+def test_the_gpu_is_told_of_once_torch_uses_it() -> None:
+    held = torch.ones(64 * MIB // 4, device="cuda")
+    gpu = Gpu()
+    percent, used = gpu.read()
+    assert percent != percent or 0 <= percent <= 100
+    assert used >= torch.cuda.memory_allocated() >= held.nbytes
+    assert gpu.read()[1] >= held.nbytes
+
+
 def test_without_a_gpu_nothing_is_said_of_one() -> None:
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
