@@ -109,8 +109,9 @@ def test_worker_processes_deliver_the_same_bits_over_passes(datasets, mode) -> N
         backend.close()
 
 
-@pytest.mark.parametrize("method", [StartMethod.forkserver, StartMethod.spawn])
-def test_processes_that_are_not_forked_deliver_the_same_bits(datasets, method) -> None:
+def test_processes_that_are_not_forked_deliver_the_same_bits(datasets) -> None:
+    """By forkserver; tests/loading/test_processes.py has spawn."""
+    method = StartMethod.forkserver
     dataset = datasets[(Mode.cached, *KINDS[0])]
     batches = batches_of(np.arange(len(dataset)), 8)
     backend = ProcessesBackend(dataset, num_workers=1, prefetch=2, start_method=method)

@@ -251,9 +251,9 @@ PROGRAM = """
     from chirpid.types import StartMethod
     from tests.loading.test_processes import Rows
 
-    if __name__ == "__main__":
+    def use(method, last):
         make = lambda: ProcessesBackend(
-            Rows(), num_workers=2, prefetch=1, start_method=StartMethod(sys.argv[1])
+            Rows(), num_workers=2, prefetch=1, start_method=StartMethod(method)
         )
         first, second = make(), make()
         # Started after the second crew: it must not keep that one's pipes open, nor its own.
@@ -264,35 +264,36 @@ PROGRAM = """
             assert len(list(backend.run(np.arange(40).reshape(-1, 4)))) == 10
         crews = (first._crew, second._crew)
         print(*(p.pid for crew in crews for p in crew._processes.values()), flush=True)
-        {last}
+        if last == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    if __name__ == "__main__":
+        for case in sys.argv[1:]:  # each by a process that begins as a new program would
+            if not (pid := os.fork()):
+                use(*case.split("-"))
+                sys.exit()
+            print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
 """
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize(
-    ("method", "last"),
-    [
-        ("fork", "os.kill(os.getpid(), signal.SIGKILL)"),
-        ("forkserver", "os.kill(os.getpid(), signal.SIGKILL)"),
-        ("fork", "pass"),
-    ],
-    ids=["killed-fork", "killed-forkserver", "forgot-to-close"],
-)
-def test_workers_end_with_a_caller_that_is_gone(tmp_path: Path, method: str, last: str) -> None:
+def test_workers_end_with_a_caller_that_is_gone(tmp_path: Path) -> None:
     program = tmp_path / "program.py"
-    program.write_text(textwrap.dedent(PROGRAM).replace("{last}", last))
+    program.write_text(textwrap.dedent(PROGRAM))
     paths = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
     run = subprocess.run(
-        [sys.executable, str(program), method],
+        [sys.executable, str(program), "fork-killed", "forkserver-killed", "fork-forgot to close"],
         capture_output=True,
         text=True,
         timeout=100,
         env={**os.environ, "PYTHONPATH": paths},
     )
-    pids = [int(pid) for pid in run.stdout.split()]
-    assert len(pids) == 4, run.stderr
+    assert run.returncode == 0, run.stderr
     assert "Traceback" not in run.stderr
-    assert run.returncode == (0 if last == "pass" else -signal.SIGKILL)
+    workers, codes = run.stdout.splitlines()[::2], run.stdout.splitlines()[1::2]
+    assert codes == [str(-signal.SIGKILL), str(-signal.SIGKILL), "0"]
+    pids = [int(pid) for line in workers for pid in line.split()]
+    assert len(pids) == 3 * 4
     end = time.monotonic() + 20
     while any(is_running(pid) for pid in pids):
         assert time.monotonic() < end, "a worker outlived its caller"
@@ -307,12 +308,15 @@ def is_running(pid: int) -> bool:
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("method", [StartMethod.forkserver, StartMethod.spawn])
-def test_workers_that_are_not_forked_gather_from_shared_rows(method: StartMethod) -> None:
+def test_workers_that_are_not_forked_gather_from_shared_rows() -> None:
+    """By spawn; tests/data/test_one_result.py has forkserver."""
     spec = RowSpec(Keep.waveform, StoreDtype.int16, (8,))
     rows = (torch.arange(30)[:, None] * 100 + torch.arange(8)).short().share_memory_()
     backend = ProcessesBackend(
-        TensorDataset(spec, rows, Mode.eager), num_workers=1, prefetch=2, start_method=method
+        TensorDataset(spec, rows, Mode.eager),
+        num_workers=1,
+        prefetch=2,
+        start_method=StartMethod.spawn,
     )
     expected = rows.float() * torch.tensor(1 / 32767)
     try:
