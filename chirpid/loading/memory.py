@@ -223,7 +223,8 @@ class MemoryGuard:
         self._next_s = 0.0
         line = f"{why}; frees {size_text(step.frees_bytes)}"
         if step.kind is StepKind.cached:
-            return self._fall_back(loader, plan, room, line) or self._step(loader, room, why)
+            done = self._fall_back(loader, plan, room, why, step.frees_bytes)
+            return done or self._step(loader, room, why)
         loader.change(altered(plan, step.shape, "memory.guard", room.text), line)
         return True
 
@@ -238,11 +239,15 @@ class MemoryGuard:
             rows_bytes=rows_bytes,
         )
 
-    def _fall_back(self, loader: Adjustable, plan: LoaderPlan, room: Room, line: str) -> bool:
+    def _fall_back(
+        self, loader: Adjustable, plan: LoaderPlan, room: Room, why: str, frees_bytes: int
+    ) -> bool:
         """Put the rows on the disk; if that cannot be done, say why and do not try again."""
         rows, fallback = loader.dataset, self.fallback
         assert isinstance(rows, TensorDataset)
         assert fallback is not None
+        if self.say:  # now: it takes a while, and what comes of it is told after
+            self.say(f"memory: {why}: the rows go from RAM to the disk")
         try:
             moved = fallback(rows, room.is_address_space)
         except (ChirpError, OSError, MemoryError) as error:
@@ -250,8 +255,9 @@ class MemoryGuard:
             if self.say:
                 self.say(f"loader: mode eager stays, although {room.text}: {error}")
             return False
-        freed, kept = rows.rows.nbytes, heap_free_bytes()
-        loader.change(replace(plan, total_bytes=plan.total_bytes - freed), line, dataset=moved)
+        kept, line = heap_free_bytes(), f"frees {size_text(frees_bytes)}"
+        smaller = replace(plan, total_bytes=plan.total_bytes - frees_bytes)
+        loader.change(smaller, line, dataset=moved)
         give_back()
         self.probe.reusable_bytes += max(0, heap_free_bytes() - kept)
         return True

@@ -143,7 +143,8 @@ def test_pressure_steps_down_to_the_least_and_changes_no_batch() -> None:
     assert said == [
         f"loader: prefetch 4 -> 1: {short}; frees 0.0 MiB",
         f"loader: num_workers 4 -> 1: {short}; frees 0.0 MiB",
-        f"loader: mode eager -> cached: {short}; frees 0.0 MiB",
+        f"memory: {short}: the rows go from RAM to the disk",
+        "loader: mode eager -> cached: frees 0.0 MiB",
         f"loader: backend threads -> inline, num_workers 1 -> 0: {short}; frees 0.0 MiB",
         f"memory: {short}, and loading holds no more than it must. If it goes on, lower "
         "loader.batch_size, use a smaller model or give the process more",
@@ -173,11 +174,12 @@ def test_rows_that_cannot_go_to_the_disk_stay_and_that_is_said_once() -> None:
     loader, said = guarded(INLINE, Told(20), fallback=refuse)
     check(loader, num_passes=2)
     assert loader.dataset.mode is Mode.eager
-    assert said[0] == (
+    assert said[0].startswith("memory: ")
+    assert said[1] == (
         "loader: mode eager stays, although 20.0 MiB of the container's 1.0 GiB are left: "
         "The disk is full."
     )
-    assert len(said) == 2, "and that nothing is left"
+    assert len(said) == 3, "and that nothing is left"
     loader.close()
 
 
@@ -276,8 +278,8 @@ def test_a_fall_is_met_before_its_end() -> None:
         patched.setattr(memory, "WRITE_PER_S", NUM * 16 / 6.0)
         check(loader)
     assert said[0] == (
-        "loader: mode eager -> cached: 780.0 MiB of the container's 1.0 GiB are left, "
-        "120.0 MiB fewer each second; frees 0.0 MiB"
+        "memory: 780.0 MiB of the container's 1.0 GiB are left, 120.0 MiB fewer each second: the "
+        "rows go from RAM to the disk"
     )
     loader.close()
 
