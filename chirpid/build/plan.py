@@ -8,6 +8,7 @@ from chirpid.config.schema import RootConfig
 from chirpid.data.kept import RowSpec
 from chirpid.data.modes import StoreOptions
 from chirpid.loading.hardware import GIB, Machine
+from chirpid.loading.inputs import within
 from chirpid.loading.plan import LoaderPlan, Picks, Profile, Traits, Wish, make_plan
 from chirpid.types import Backend, Mode, StartMethod
 
@@ -31,7 +32,7 @@ def ram_budget(config: RootConfig, machine: Machine) -> int:
     """Return the bytes of RAM that loading may take."""
     if config.memory.budget_gib is not None:
         return int(config.memory.budget_gib * GIB)
-    return int(config.memory.fraction * machine.free_bytes)
+    return int(config.memory.fraction * within(machine, profile_of(config)).free_bytes)
 
 
 def plan_of(

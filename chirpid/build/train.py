@@ -14,6 +14,7 @@ from chirpid.config.schema import RootConfig
 from chirpid.engine.model import BirdModel
 from chirpid.engine.rule import TrainRule
 from chirpid.errors import ConfigError
+from chirpid.loading.inputs import NO_GPU
 from chirpid.models.named import find_model, make_network, try_network
 
 
@@ -25,6 +26,8 @@ def device_of(config: RootConfig) -> torch.device:
     """
     wanted = config.engine.device
     if wanted == "auto":
+        if config.hardware.gpu == NO_GPU:
+            return torch.device("cpu")
         if torch.cuda.is_available():
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")

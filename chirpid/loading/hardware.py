@@ -9,6 +9,8 @@ from pathlib import Path, PurePosixPath
 
 import psutil
 
+from chirpid.loading.topology import allowed_cores, physical_cores
+
 if sys.platform == "linux":
     import resource
 
@@ -16,6 +18,8 @@ GIB = 2**30
 CGROUPS = Path("/sys/fs/cgroup")
 OWN_GROUPS = Path("/proc/self/cgroup")
 """Which control groups this process is in."""
+_NO_LIMIT = 2**60
+"""Version 1 writes a number of bytes that no machine has where there is no limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,8 @@ class Machine:
     """Memory that can still be taken, inside the container."""
     gpu: str | None = None
     gpu_bytes: int = 0
+    num_physical_cores: int | None = None
+    """Physical cores behind `num_cores`, before any quota; None where the system does not tell."""
 
 
 def read_machine(device: str = "auto") -> Machine:
@@ -49,13 +55,14 @@ def read_machine(device: str = "auto") -> Machine:
         free_bytes=max(0, free),
         gpu=gpu,
         gpu_bytes=gpu_bytes,
+        num_physical_cores=physical_cores(),
     )
 
 
 def usable_cores() -> int:
     """Return the logical cores this process may use: affinity and the container's quota."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    cores = len(affinity(0)) if affinity else (os.cpu_count() or 1)
+    allowed = allowed_cores()
+    cores = (os.cpu_count() or 1) if allowed is None else len(allowed)
     quota = cgroup_cores()
     return max(1, min(cores, quota)) if quota else cores
 
@@ -90,7 +97,7 @@ def memory_limits(root: Path = CGROUPS, own: Path = OWN_GROUPS) -> list[tuple[Pa
     for folder in _groups(root, own, "memory"):
         for name in ("memory.max", "memory.limit_in_bytes"):
             text = _read(folder / name)
-            if text and text.isdecimal():
+            if text and text.isdecimal() and int(text) < _NO_LIMIT:
                 limits.append((folder, int(text)))
     return limits
 

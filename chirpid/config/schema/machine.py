@@ -22,9 +22,11 @@ class HardwareConfig:
     num_cores: int | None = None
     """Logical cores to plan for."""
     ram_gib: float | None = None
+    """Memory to plan for: budgets are shares of no more than this."""
     gpu: str | None = None
-    """Name of the GPU, or none."""
+    """The words of the GPU's name that count; `none` leaves a GPU alone."""
     gpu_memory_gib: float | None = None
+    """GPU memory to plan for."""
     num_workers_heavy: int | None = None
     """Workers when augmentation or standardisation run in the workers."""
     prefetch_heavy: int = 4
@@ -32,24 +34,39 @@ class HardwareConfig:
     num_workers_light: int | None = None
     """Workers when they only load."""
     prefetch_light: int = 4
+    """Batches each worker prepares ahead in that case."""
     core_fraction: float = 0.75
     """Share of the cores used when the profile names no worker count."""
     small_set_samples: int = 1000
+    """Below this many segments at most `max_workers_small` workers."""
     max_workers_small: int = 4
     large_set_samples: int = 10000
+    """Above this many segments `extra_workers_large` more workers, up to `max_workers`."""
     extra_workers_large: int = 2
     max_workers: int = 16
+    """Cap of all; what is asked for on the command line, too."""
     low_memory_gib: float = 4.0
     """Below this much free memory at most `max_workers_low_memory` workers."""
     max_workers_low_memory: int = 2
     pin_memory: bool = True
+    """Page-locked memory for batches on their way to a GPU."""
     persistent_workers: bool = True
+    """Worker processes outlive epochs and folds."""
 
     def __post_init__(self) -> None:
         require(
             0 < self.core_fraction <= 1, "hardware.core_fraction", self.core_fraction, "0 < x <= 1"
         )
-        require(self.max_workers >= 0, "hardware.max_workers", self.max_workers, "0 or more")
+        least = {"num_cores": 1, "num_workers_heavy": 0, "num_workers_light": 0, "max_workers": 0,
+                 "max_workers_small": 0, "max_workers_low_memory": 0, "extra_workers_large": 0,
+                 "prefetch_heavy": 1, "prefetch_light": 1}  # fmt: skip
+        for name, lowest in least.items():
+            value = getattr(self, name)
+            require(value is None or value >= lowest, f"hardware.{name}", value,
+                     f"{lowest} or more")  # fmt: skip
+        for name in ("ram_gib", "gpu_memory_gib"):
+            value = getattr(self, name)
+            require(value is None or value > 0, f"hardware.{name}", value, "more than 0")
 
 
 @dataclass(kw_only=True, slots=True)
