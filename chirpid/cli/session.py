@@ -15,6 +15,7 @@ from chirpid.cli import auto
 from chirpid.cli.keeping import keepers_of
 from chirpid.cli.prepare import Prepared, prepare, prepare_loader
 from chirpid.cli.report import report_run
+from chirpid.cli.sweep_report import report_job
 from chirpid.cli.training import engine_of
 from chirpid.config.paths import outputs_dir
 from chirpid.config.resolve import Resolved, SweepInfo
@@ -143,7 +144,14 @@ class _Session:
             results = self._finish(run, outcomes, time.perf_counter() - begin_s)
             report_run(self.prepared, self.folder.path, outcomes, results, self.tracker, run,
                        loader, self.console)  # fmt: skip
+            self._report_sweep(outcomes, results)
         return results
+
+    def _report_sweep(self, outcomes: list[FoldOutcome], results: dict[str, Any]) -> None:
+        if self.sweep is not None and self.parent is not None:
+            config = self.resolved.config
+            report_job(outcomes, results, sweep=self.sweep, outputs=outputs_dir(config.paths),
+                       metric=config.metric, tracker=self.tracker, parent=self.parent)  # fmt: skip
 
     def _end_tracking(self, run: str, status: Status) -> None:
         self.tracker.end_run(run, status)

@@ -24,7 +24,9 @@ from chirpid.config.resolve import SweepInfo
 from chirpid.config.store import CONFIG_NAME, Composed, compose, compose_raw, search_path
 from chirpid.config.translate import as_config_error
 from chirpid.errors import ChirpError, ConfigError, Interrupted
+from chirpid.reports.sweep import SweepJob, headline_of, read_jobs
 
+_MEASURED = ("samples/s", "waiting", "bound by")
 MAX_CHECKED_JOBS = 64
 """Checking a job takes a tenth of a second; past this many the first ones speak for the rest."""
 
@@ -91,13 +93,16 @@ def run_sweep(overrides: Sequence[str], *, config_dir: Path | None = None) -> in
         _check_job(job, config_dir)
     sweep_id = f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{secrets.token_hex(2)}"
     num_jobs = None if jobs is None else len(jobs)
-    task = Job(sweep_id, num_jobs, config_dir, jobs is not None and _runs_here(composed))
+    shared = frozenset(set.intersection(*map(set, jobs))) if jobs and len(jobs) > 1 else frozenset()
+    task = Job(sweep_id, num_jobs, config_dir, jobs is not None and _runs_here(composed), shared)
     try:
         returned = _multirun(task, [*given, *_hydra_overrides(composed, given, sweep_id)])
         if not task.outcomes:
             task.outcomes.extend(_outcomes_of(returned))
     finally:
-        print_outcomes(task.outcomes, str(composed.settings.get("metric", "metric")))
+        outputs = user_path(str(OmegaConf.select(composed.settings, "paths.outputs")))
+        told = read_jobs(outputs / "sweeps" / sweep_id)
+        print_outcomes(task.outcomes, str(composed.settings.get("metric", "metric")), told)
     for outcome in task.outcomes:
         if outcome.error is not None:
             raise outcome.error
@@ -119,8 +124,12 @@ def grid_of(composed: Composed, overrides: Sequence[str]) -> list[list[str]] | N
         raise as_config_error(error) from error
 
 
-def print_outcomes(outcomes: Sequence[Outcome], metric: str) -> None:
-    """Print one row a job: what set it apart, its metric, its time."""
+def print_outcomes(outcomes: Sequence[Outcome], metric: str, told: Sequence[SweepJob] = ()) -> None:
+    """Print one row a job: what set it apart, its metric, its time; and which loaded fastest.
+
+    Args:
+        told: what the jobs measured; one that failed is not among them.
+    """
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -134,12 +143,21 @@ def print_outcomes(outcomes: Sequence[Outcome], metric: str) -> None:
     table.add_column("settings", overflow="fold")
     table.add_column(metric, justify="right", overflow="fold")
     table.add_column("seconds", justify="right")
+    measured = {job.overrides: job for job in told}
+    for column in _MEASURED if told else ():
+        table.add_column(column, justify="right")
     for number, one in enumerate(outcomes, start=1):
         settings = " ".join(text for text in one.overrides if text not in shared)
         result = "" if one.metric is None else f"{one.metric:.4f}"
         result = "failed" if one.error is not None else result
-        table.add_row(str(number), escape(settings), result, f"{one.seconds:.1f}")
+        job = measured.get(one.overrides)
+        figures = () if job is None else (
+            f"{job.samples_per_s:.0f}", f"{job.wait_share:.1%}", job.bound
+        )  # fmt: skip
+        table.add_row(str(number), escape(settings), result, f"{one.seconds:.1f}", *figures)
     Console().print(table)
+    if len(told) > 1:
+        Console(highlight=False, soft_wrap=True).print(escape(". ".join(headline_of(told))))
 
 
 def _check_job(job: Sequence[str], config_dir: Path | None) -> None:

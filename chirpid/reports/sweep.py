@@ -1,0 +1,207 @@
+"""Jobs of a sweep beside each other: which one loaded faster, and where the others lose time."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from chirpid.storage.atomic import write_text
+
+STAGES = {"decode": "decoding", "resample": "resampling", "frontend": "the front end",
+          "gather": "copying rows"}  # fmt: skip
+"""Stages of loading by name, in words; others keep their name."""
+_FED = 0.03  # a loop that waits for less is fed
+
+
+@dataclass(frozen=True, slots=True)
+class SweepJob:
+    """What a job came to; times are means over its epochs and folds."""
+
+    number: int
+    """From 1, in the order in which jobs were started."""
+    overrides: tuple[str, ...]
+    samples_per_s: float
+    wait_s: float
+    """Seconds of an epoch in which the model waited for a batch."""
+    step_s: float
+    """Seconds of an epoch in which the model worked."""
+    stages_s: Mapping[str, float] = field(default_factory=dict)
+    """Core-seconds that loading took in an epoch, by stage; most of it beside the steps."""
+    score: float | None = None
+    ci95: tuple[float, float] | None = None
+    wall_s: float = 0.0
+    """Seconds of the whole job, preparing and validating included."""
+    mlflow_run_id: str | None = None
+
+    @property
+    def epoch_s(self) -> float:
+        return self.wait_s + self.step_s
+
+    @property
+    def wait_share(self) -> float:
+        return self.wait_s / max(self.epoch_s, 1e-9)
+
+    @property
+    def bound(self) -> str:
+        """What an epoch's time hangs on: the model, or the dearest stage of loading."""
+        if self.wait_share < _FED or not self.stages_s:
+            return "the model" if self.wait_share < _FED else "loading"
+        dearest = max(self.stages_s, key=lambda name: self.stages_s[name])
+        return STAGES.get(dearest, dearest)
+
+
+def sweep_job(
+    number: int, overrides: Sequence[str], results: Mapping[str, Any], *, num_batches: int,
+    metric: str,
+) -> SweepJob | None:  # fmt: skip
+    """Return the job of which `results.json` tells; None if nothing was trained in it.
+
+    Args:
+        num_batches: of a training epoch.
+        metric: the score to show.
+    """
+    loaders = [fold["loader"] for fold in results["folds"] if fold["loader"]]
+    if not loaders or not num_batches:
+        return None
+
+    def mean(name: str) -> float:
+        return sum(one.get(name) or 0.0 for one in loaders) / len(loaders)
+
+    wait_s, step_s = (num_batches * mean(name) / 1e3 for name in ("wait_ms_mean", "step_ms"))
+    num_samples = mean("samples_per_s") * (wait_s + step_s)
+    ending = "_ms_per_sample"
+    stages = sorted({n.removesuffix(ending) for one in loaders for n in one if n.endswith(ending)})
+    score = results["metrics"].get(metric, {})
+    ci95 = score.get("ci95")
+    return SweepJob(
+        number=number, overrides=tuple(overrides), samples_per_s=mean("samples_per_s"),
+        wait_s=wait_s, step_s=step_s,
+        stages_s={stage: num_samples * mean(stage + ending) / 1e3 for stage in stages},
+        score=score.get("mean") if score.get("pooled") is None else score["pooled"],
+        ci95=None if ci95 is None else (ci95[0], ci95[1]),
+        wall_s=results["wall_s"], mlflow_run_id=results.get("mlflow_run_id"),
+    )  # fmt: skip
+
+
+def write_job(folder: Path, job: SweepJob) -> None:
+    """Keep a job in the folder of its sweep, where jobs of any process find it."""
+    write_text(folder / f"job-{job.number}.json", json.dumps(asdict(job), indent=1))
+
+
+def read_jobs(folder: Path) -> list[SweepJob]:
+    """Return the jobs of a sweep that are done, in the order of their numbers."""
+    found = []
+    for path in folder.glob("job-*.json"):
+        about = json.loads(path.read_text(encoding="utf-8"))
+        ci95 = about.pop("ci95")
+        about["overrides"] = tuple(about["overrides"])
+        found.append(SweepJob(**about, ci95=None if ci95 is None else (ci95[0], ci95[1])))
+    return sorted(found, key=lambda job: job.number)
+
+
+def settings(jobs: Sequence[SweepJob]) -> dict[int, str]:
+    """Return by number what sets each job apart: the overrides that not all have."""
+    common = set.intersection(*(set(job.overrides) for job in jobs)) if len(jobs) > 1 else set()
+    return {job.number: " ".join(o for o in job.overrides if o not in common) or f"job {job.number}"
+            for job in jobs}  # fmt: skip
+
+
+def by_speed(jobs: Iterable[SweepJob]) -> list[SweepJob]:
+    """Return the jobs, the one with the most samples a second first."""
+    return sorted(jobs, key=lambda job: (-job.samples_per_s, job.number))
+
+
+def against(job: SweepJob, fastest: SweepJob) -> str:
+    """Return where an epoch of a job loses time to the fastest one."""
+    if job is fastest:
+        return "fastest"
+    parts = [(job.wait_s - fastest.wait_s, "waiting"), (job.step_s - fastest.step_s, "in steps")]
+    told = [f"{seconds:+.{_digits(fastest)}f} s {where}" for seconds, where in parts
+            if abs(seconds) >= 0.01 * fastest.epoch_s]  # fmt: skip
+    return ", ".join(told) or "as fast"
+
+
+def _digits(job: SweepJob) -> int:
+    """Return the decimals in which a hundredth of an epoch can be told."""
+    return next((n for n in range(1, 5) if 10.0**-n <= job.epoch_s / 50), 5)
+
+
+def same_score(jobs: Sequence[SweepJob]) -> bool:
+    """Return whether the score of all jobs is the same to the last bit."""
+    return len(jobs) > 1 and len({job.score for job in jobs}) == 1 and jobs[0].score is not None
+
+
+def headline_of(jobs: Sequence[SweepJob]) -> tuple[str, str]:
+    """Return which job is the fastest, and why, as two lines."""
+    ranked, names = by_speed(jobs), settings(jobs)
+    fast, slow = ranked[0], ranked[-1]
+    rate = f"{fast.samples_per_s:.0f} samples/s"
+    if fast is slow:
+        return names[fast.number], f"{rate}, {_state(fast)}"
+    title = (f"{names[fast.number]} is fastest: {rate},"
+             f" {fast.samples_per_s / slow.samples_per_s:.2f} × the slowest")  # fmt: skip
+    note = f"{_state(fast)} · slowest {names[slow.number]}: {against(slow, fast)} an epoch"
+    return title, note + (" · the same score in all" if same_score(jobs) else "")
+
+
+def _state(job: SweepJob) -> str:
+    return f"waits {100 * job.wait_share:.1f} % of the time, bound by {job.bound}"
+
+
+COLUMNS = ("job", "settings", "samples_per_s", "epoch_s", "wait_s", "step_s", "wait_share",
+           "bound_by", "against_fastest", "score", "ci95_low", "ci95_high", "wall_s",
+           "mlflow_run_id")  # fmt: skip
+
+
+def table(jobs: Sequence[SweepJob]) -> tuple[list[str], list[list[Any]]]:
+    """Return the names of the columns, and a row a job, the fastest first."""
+    ranked, names = by_speed(jobs), settings(jobs)
+    stages = sorted({stage for job in jobs for stage in job.stages_s})
+    rows = []
+    for job in ranked:
+        low, high = job.ci95 or (None, None)
+        rows.append(
+            [job.number, names[job.number], round(job.samples_per_s, 3), round(job.epoch_s, 6),
+             round(job.wait_s, 6), round(job.step_s, 6), round(job.wait_share, 6), job.bound,
+             against(job, ranked[0]), job.score, low, high, job.wall_s, job.mlflow_run_id,
+             *(round(job.stages_s.get(stage, 0.0), 6) for stage in stages)]
+        )  # fmt: skip
+    return [*COLUMNS, *(f"{stage}_core_s" for stage in stages)], rows
+
+
+def write_tables(jobs: Sequence[SweepJob], csv_path: Path, json_path: Path) -> None:
+    """Write the table as CSV, and as JSON in the shape that MLflow's page shows as a table."""
+    columns, rows = table(jobs)
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    write_text(csv_path, out.getvalue())
+    write_text(json_path, json.dumps({"columns": columns, "data": rows}))
+
+
+def markdown(jobs: Sequence[SweepJob], *, metric: str, plot: str, charts: str) -> str:
+    """Return the description of the sweep's run in MLflow.
+
+    Args:
+        plot, charts: addresses of the picture, and of the page that charts the jobs.
+    """
+    ranked, names = by_speed(jobs), settings(jobs)
+    title, note = headline_of(jobs)
+    lines = [f"**{title}**", "", note, "", f"![where the time went]({plot})", "",
+             f"| settings | samples/s | s an epoch | waiting | bound by | against the fastest"
+             f" | {metric} |", "|---|---:|---:|---:|---|---|---:|"]  # fmt: skip
+    for job in ranked:
+        score = "" if job.score is None else f"{job.score:.4f}"
+        name = f"{names[job.number]}".replace("|", "\\|")
+        if job.mlflow_run_id:
+            name = f"[{name}](#/experiments/{{{{mlflow.experiment_id}}}}/runs/{job.mlflow_run_id})"
+        lines.append(f"| {name} | {job.samples_per_s:.0f} | {job.epoch_s:.{_digits(job)}f} |"
+                     f" {100 * job.wait_share:.1f} % | {job.bound} |"
+                     f" {against(job, ranked[0])} | {score} |")  # fmt: skip
+    return "\n".join([*lines, "", f"[Charts of these jobs, the fastest first]({charts})"])
