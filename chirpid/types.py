@@ -128,6 +128,8 @@ class Span(NamedTuple):
     end_s: float
     stages: Mapping[str, float]
     """Seconds per stage, and counts, as in `Batch.stages`."""
+    core_s: float = 0.0
+    """Seconds of it that the worker had a core; the rest it waited, for a disk or for its turn."""
 
 
 @dataclass(slots=True)

@@ -88,6 +88,11 @@ def test_spans_lie_in_the_epoch_and_those_of_a_worker_beside_each_other(name: st
         assert all(one.end_s <= other.begin_s for one, other in pairwise(in_order))
     assert set(lanes) <= ({-1} if name == "inline" else {0, 1})
     figures, recording = monitor.summary(), monitor.recording()
+    # To wait is no work: the pauses are in the spans and not in their core-seconds.
+    took_s = sum(span.end_s - span.begin_s for lane in lanes.values() for span in lane)
+    worked_s = sum(span.core_s for lane in lanes.values() for span in lane)
+    assert 0 < worked_s <= took_s - PAUSE_S * NUM + 1e-3
+    assert figures["loader/fetch_cpu_share"] == pytest.approx(worked_s / monitor.elapsed_s)
     assert recording.span_S2.min() >= 0
     assert (recording.span_S2[:, 1] <= recording.timeline_B3[recording.batch_S, 1]).all()
     assert figures["loader/num_cache_misses"] == NUM
@@ -151,6 +156,6 @@ def test_times_come_out_of_a_pipe_as_they_went_in(
     stages: dict[str, float], begin: float, length: float
 ) -> None:
     names = unpack_names("\n".join(stages).encode())
-    packed = pack_times(begin, begin + length, stages)
-    assert len(packed) == 8 * (2 + len(stages))
-    assert unpack_times(packed, names) == (begin, begin + length, stages)
+    packed = pack_times(begin, begin + length, length / 2, stages)
+    assert len(packed) == 8 * (3 + len(stages))
+    assert unpack_times(packed, names) == (begin, begin + length, length / 2, stages)

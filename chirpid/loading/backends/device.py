@@ -35,15 +35,15 @@ class DeviceBackend:
         first = 0
         index = self._ids_there(whole)
         for ids in whole:
-            begin = time.perf_counter()
+            begin, begin_core = time.perf_counter(), time.thread_time()
             part = index[first : first + len(ids)]
             first += len(ids)
             kept = self._rows.index_select(0, part)
             out = torch.empty(kept.shape, dtype=torch.float32, device=self.device)
             inputs = self._spec.widen(kept, out)
-            end = time.perf_counter()
+            end, core_s = time.perf_counter(), time.thread_time() - begin_core
             stages = {"gather": end - begin, "num_cache_hits": len(ids)}
-            yield Batch(ids, inputs, stages, spans=(Span(-1, begin, end, stages),))
+            yield Batch(ids, inputs, stages, spans=(Span(-1, begin, end, stages, core_s),))
 
     def _ids_there(self, batches: list[IntArray]) -> Tensor:
         """Return the ids of all batches, one after the other, on the device."""

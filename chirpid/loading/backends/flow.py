@@ -12,11 +12,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from chirpid.data.datasets import SegmentDataset, as_ids
 from chirpid.data.kept import Stages, add_stages
 from chirpid.loading.backends.base import largest
+from chirpid.native.openmp import Waits
 from chirpid.types import Batch, IntArray, Mode, Span
 
 
@@ -48,6 +50,8 @@ class Part:
     begin_s: float = 0.0
     end_s: float = 0.0
     """When the worker began and ended, by `time.perf_counter`."""
+    core_s: float = 0.0
+    """Seconds of it that the worker had a core."""
     error: BaseException | None = None
     num_deaths: int = 0
     """Workers that died while they made it."""
@@ -110,7 +114,9 @@ class WorkerBackend(ABC):
         """Yield one `Batch` per array of ids, in order; see `LoaderBackend`."""
         self._give_up_line()
         line, position, orderly = self._line, 0, False
+        waits = Waits(torch.get_num_threads())
         try:
+            waits.sleep(self._split)
             self._begin(largest(batches))
             while True:
                 self._release(keep=1)
@@ -129,7 +135,10 @@ class WorkerBackend(ABC):
                 orderly = False
                 assert line is self._line, "another pass has begun on this backend"
                 self._slots.was_used(self._held[-1])
+                # Workers that ran out of slots leave the cores to who spins on them.
+                waits.sleep(not all(batch.done for batch in line))
         finally:
+            waits.end()
             if line is self._line:
                 self._give_up_line()
                 if not orderly:
@@ -173,7 +182,9 @@ class WorkerBackend(ABC):
                 self._free.append(coming.slot)
                 return None, part.error
         self._held.append(coming.slot)
-        spans = tuple([Span(p.worker, p.begin_s, p.end_s, p.stages) for p in coming.parts])
+        spans = tuple(
+            [Span(p.worker, p.begin_s, p.end_s, p.stages, p.core_s) for p in coming.parts]
+        )
         stages = coming.parts[0].stages if len(spans) == 1 else _sums(spans)
         inputs = self._slots.slot(coming.slot)[: len(coming.ids)]
         return Batch(coming.ids, inputs, stages, coming.parts[-1].worker, spans), None

@@ -43,9 +43,10 @@ class InlineBackend:
     def _run_singly(self, batches: Sequence[IntArray], size: int) -> Iterator[Batch]:
         self._ring.reserve(size)
         for turn, ids in enumerate(map(as_ids, batches)):
-            begin_s = time.perf_counter()
+            begin_s, begin_core_s = time.perf_counter(), time.thread_time()
             inputs, stages = self.dataset.fetch(ids, self._ring.slot(turn))
-            spans = (Span(-1, begin_s, time.perf_counter(), stages),)
+            core_s = time.thread_time() - begin_core_s
+            spans = (Span(-1, begin_s, time.perf_counter(), stages, core_s),)
             yield Batch(ids, inputs, stages, spans=spans)
             self._ring.was_used(turn)
 
@@ -60,7 +61,7 @@ class InlineBackend:
             if not group:
                 return
             whole = self._ring.slot(turn)
-            begin_s = time.perf_counter()
+            begin_s, begin_core_s = time.perf_counter(), time.thread_time()
             try:
                 stages = self.dataset.fetch(np.concatenate(group), whole)[1]
             except IndexError:
@@ -72,7 +73,8 @@ class InlineBackend:
             if num_rows < size * len(group):
                 parts = whole[:num_rows].split(sizes)  # type: ignore[no-untyped-call]
             seconds = stages["gather"] / max(1, num_rows)
-            spans: tuple[Span, ...] = (Span(-1, begin_s, time.perf_counter(), stages),)
+            core_s = time.thread_time() - begin_core_s
+            spans: tuple[Span, ...] = (Span(-1, begin_s, time.perf_counter(), stages, core_s),)
             for ids, num, part in zip(group, sizes, parts, strict=False):
                 made = {"gather": seconds * num, "num_cache_hits": num}
                 yield Batch(ids, part, made, spans=spans)

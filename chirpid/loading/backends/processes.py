@@ -137,7 +137,7 @@ class ProcessesBackend(WorkerBackend):
             part = self._parts.pop(task)
             if what == MADE:
                 names = self._stages.get(worker, ())
-                part.begin_s, part.end_s, part.stages = unpack_times(more, names)
+                part.begin_s, part.end_s, part.core_s, part.stages = unpack_times(more, names)
             elif what == FAILED:
                 part.error = unpacked(more)
             part.worker, part.done = worker, True

@@ -101,10 +101,10 @@ class _Team:
 
     def _make(self, part: Part) -> None:
         try:
-            part.begin_s = time.perf_counter()
+            part.begin_s, begin_core_s = time.perf_counter(), time.thread_time()
             rows = self.ring.slot(part.batch.slot)[part.first : part.end]
             _, part.stages = self.dataset.fetch(part.ids, rows)
-            part.end_s = time.perf_counter()
+            part.end_s, part.core_s = time.perf_counter(), time.thread_time() - begin_core_s
         except BaseException as error:  # noqa: BLE001 - raised where the batch is asked for
             part.error = error
 

@@ -39,8 +39,9 @@ TASK_NUMBERS = 3
 HEADER = struct.Struct("<HHBq")
 """A result: its bytes, the worker, what it is, and the number of the task."""
 READY, NAMED, MADE, LEFT_OUT, FAILED = range(5)
-"""Made comes with when fetching began and ended, by `time.perf_counter`, and what was spent in each
-stage; the names of the stages, in that order, are told before, and again when they change."""
+"""Made comes with when fetching began and ended, by `time.perf_counter`, its core-seconds, and what
+was spent in each stage; the names of the stages, in that order, are told before, and again when
+they change."""
 
 
 @dataclass(slots=True)
@@ -123,9 +124,10 @@ class _Worker:
         region = self._region()
         try:
             ids = region.ids[slot][first:end].copy()
-            begin_s = time.perf_counter()
+            begin_s, begin_core_s = time.perf_counter(), time.thread_time()
             _, stages = self.dataset.fetch(ids, region.slots[slot][first:end])
-            times = pack_times(begin_s, time.perf_counter(), stages)
+            core_s = time.thread_time() - begin_core_s
+            times = pack_times(begin_s, time.perf_counter(), core_s, stages)
         except Exception as error:  # noqa: BLE001 - it is raised where the batch is asked for
             self._tell(FAILED, number, _packed(error))
         else:
@@ -152,15 +154,15 @@ class _Worker:
         os.write(self.results, head + more)
 
 
-def pack_times(begin_s: float, end_s: float, stages: Stages) -> bytes:
+def pack_times(begin_s: float, end_s: float, core_s: float, stages: Stages) -> bytes:
     """Return what comes with MADE."""
-    return struct.pack(f"<{2 + len(stages)}d", begin_s, end_s, *stages.values())
+    return struct.pack(f"<{3 + len(stages)}d", begin_s, end_s, core_s, *stages.values())
 
 
-def unpack_times(packed: bytes, names: Sequence[str]) -> tuple[float, float, Stages]:
-    """Return when a part was begun and ended, and what each stage took."""
-    begin_s, end_s, *amounts = struct.unpack(f"<{len(packed) // 8}d", packed)
-    return begin_s, end_s, dict(zip(names, amounts, strict=True))
+def unpack_times(packed: bytes, names: Sequence[str]) -> tuple[float, float, float, Stages]:
+    """Return when a part was begun and ended, its core-seconds, and what each stage took."""
+    begin_s, end_s, core_s, *amounts = struct.unpack(f"<{len(packed) // 8}d", packed)
+    return begin_s, end_s, core_s, dict(zip(names, amounts, strict=True))
 
 
 def unpack_names(packed: bytes) -> tuple[str, ...]:

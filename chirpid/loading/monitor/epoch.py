@@ -39,6 +39,8 @@ class EpochMonitor:
     """Seconds that measuring itself took, before and after the epoch included."""
     busy_s: dict[int, float] = field(default_factory=dict)
     """Seconds that each worker worked on batches that have been handed out."""
+    core_s: float = 0.0
+    """Seconds of them that workers had a core, the training loop included where it fetches."""
     clock: Callable[[], float] = time.perf_counter
     """Seconds, as spans tell the time."""
     _zero: float = 0.0
@@ -91,8 +93,9 @@ class EpochMonitor:
 
     def _note_spans(self, spans: tuple[Span, ...]) -> None:
         busy_s = self.busy_s
-        for worker, begin, end, _ in spans:
+        for worker, begin, end, _, core_s in spans:
             busy_s[worker] = busy_s.get(worker, 0.0) + end - begin
+            self.core_s += core_s
         self._made.append((len(self.asked_s), spans))
 
     def _sample(self, now: float) -> None:
@@ -139,6 +142,8 @@ class EpochMonitor:
         begin = self.clock()
         self._sample(begin)
         figures = self._waits() | self._work() | self._workers() | self._use()
+        if self.busy_s:
+            figures["loader/fetch_cpu_share"] = self.core_s / max(self.elapsed_s, 1e-9)
         self.own_s += self.clock() - begin
         return figures | {"loader/monitor_share": self.own_s / max(self.elapsed_s, 1e-9)}
 

@@ -156,13 +156,14 @@ def test_every_figure_of_waiting_and_working_is_the_one_of_the_clock() -> None:
 
 def test_a_worker_is_busy_while_it_works_on_what_is_handed_out() -> None:
     spans = [
-        (Span(0, 100.0, 102.0, {}), Span(2, 100.0, 101.0, {})),
-        (Span(0, 102.0, 103.0, {}),),
+        (Span(0, 100.0, 102.0, {}, 1.5), Span(2, 100.0, 101.0, {}, 0.5)),
+        (Span(0, 102.0, 103.0, {}, 1.0),),
         (Span(2, 104.0, 105.0, {}),),
     ]
     figures = scripted([(2.0, 1.0), (0.0, 2.0), (0.0, 5.0)], spans).summary()
     assert figures["loader/worker_busy_share"] == pytest.approx((3 + 0 + 2) / 3 / 10)
     assert figures["loader/worker_busy_share_min"] == 0.0, "worker 1 got nothing to do"
+    assert figures["loader/fetch_cpu_share"] == pytest.approx(3 / 10)
 
 
 def test_transfer_and_augmentation_are_kept_batch_by_batch() -> None:
