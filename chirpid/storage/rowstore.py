@@ -12,6 +12,7 @@ import errno
 import json
 import os
 import struct
+import threading
 import zlib
 from collections.abc import Callable
 from dataclasses import asdict
@@ -110,9 +111,16 @@ def _build_locked(
         _forget_what_was_cut(rows, marks, layout)
         _take_space(rows, layout.num_bytes)
 
+        # Of each thread, for all its chunks: the C library does not reuse what was aligned, and
+        # a build would take ten times as much.
+        buffers = threading.local()
+
         def work(chunk: int) -> None:
             first, end = layout.span(chunk)
-            kept = torch.empty((end - first, *layout.shape), dtype=layout.torch_dtype)
+            if not hasattr(buffers, "rows"):
+                rows_at_once = min(layout.chunk_rows, layout.num_rows)
+                buffers.rows = torch.empty((rows_at_once, *layout.shape), dtype=layout.torch_dtype)
+            kept = buffers.rows[: end - first]
             make(first, end, kept)
             data = kept.numpy().view(np.uint8).reshape(-1).data
             _write_at(rows, data, first * layout.row_bytes)
