@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from chirpid.loading.tune.costs import Costs
 from chirpid.types import Backend, Mode
 
-CROWDING = 1.2
+CROWDING = 1.3
 """How much longer than the work-conserving bound it takes when step and workers share cores."""
 STATS_ROW_S = 1e-4
 """Seconds a sample of the statistics that a fold's spectrograms are normalised with."""
@@ -250,7 +250,8 @@ def _batch(costs: Costs, setting: Setting, work: Work, step_s: float) -> tuple[f
         cores_s *= CROWDING
     chain_s = max(step_s, fetch_s) + jitter_s
     whole_s = max(chain_s, cores_s) + hand_s
-    waited_s = hand_s + jitter_s + max(0.0, fetch_s - step_s)
+    # A step that shares its cores takes longer, and workers get ahead of it meanwhile.
+    waited_s = hand_s + jitter_s + max(0.0, fetch_s - max(step_s, cores_s))
     chain = _larger(costs, setting, work, step_s, fetch_s)
     bound = "cores" if cores_s > chain_s else chain
     return whole_s, min(1.0, waited_s / max(whole_s, 1e-12)), bound

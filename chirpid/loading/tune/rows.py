@@ -21,10 +21,12 @@ from chirpid.types import IntArray
 
 _PROBE = 11  # stream of random numbers
 _CHUNK = 4
-_MOST_ROWS, _LEAST_ROWS = 512, 16
-_SHARE = 0.05
+_MOST_ROWS, _LEAST_ROWS = 512, 12
+_SHARE = 0.03
 """Rows are sampled up to this share of the set: a short training is not to wait for its probe."""
 _LEAST_S = 0.03
+_FEW_CORES = 2
+"""With so few, how much threads hinder each other is lost in the noise of a short look."""
 _EXACT = 0.04
 """Chunks are timed until their mean is known this well."""
 _OF_THREAD = getattr(resource, "RUSAGE_THREAD", None)  # Linux alone has it
@@ -79,13 +81,13 @@ def sample_rows(maker: RowMaker, key_N: U64, *, budget_s: float, num_cores: int)
     Segments that cannot be made are left out.
     """
     most = int(min(_MOST_ROWS, max(_LEAST_ROWS, _SHARE * len(key_N))))
-    order = sample_order(key_N, most)
+    order = sample_order(key_N, 2 * most)  # the second half only if the disk is slow
     made = _Made(maker)
     made.warm_up(order)
     until = Until(budget_s / 2)
     chunks: list[_Timed] = []
     position = 0
-    while position < len(order) and not (until.is_over and len(chunks) > 1):
+    while position < min(most, len(order)) and not (until.is_over and len(chunks) > 1):
         ids = order[position : position + _CHUNK]
         position += len(ids)
         if (timed := made.take(ids)) is not None:
@@ -193,11 +195,11 @@ def _look_at_threads(
 ) -> None:
     """Find out how much sooner all cores make rows, and what the disk gives all of them at once."""
     num_threads = min(num_cores, 16)
-    row_s = _row_seconds_on(made.maker, sample.ids, num_threads, budget_s)
     alone_s = sample.row_core_s + sample.reread_s
-    if row_s is not None and alone_s > 0 and sample.reread_s < sample.row_core_s:
+    if num_threads > _FEW_CORES and sample.reread_s < sample.row_core_s:
+        row_s = _row_seconds_on(made.maker, sample.ids, num_threads, budget_s)
         # Amdahl (1967), turned round: 1 / speedup = serial + (1 - serial) / threads.
-        slower = (row_s / alone_s * num_threads - 1) / (num_threads - 1)
+        slower = ((row_s or 0.0) / max(alone_s, 1e-12) * num_threads - 1) / (num_threads - 1)
         sample.serial_share = min(1.0, max(0.0, slower))
     if sample.read_s > 0 and len(fresh) >= 2 * num_threads:
         row_s = _row_seconds_on(made.maker, fresh, num_threads, budget_s, once=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from chirpid.loading.tune.clock import Until
 from chirpid.types import Batch, IntArray, Mode
 
 _EXACT = 0.02
+_FEW_STEPS = 2
 REPEATED_BYTES = 2**26
 """Rows are repeated up to this size: a few would stay in the processor's cache, a set does not."""
 
@@ -50,10 +52,10 @@ class StepCosts:
     step_s: float
     step_core_s: float
     eval_s: float
-    transfer_s: float
-    augment_s: float
-    pinned_gain: float
     num_bytes: int
+    transfer_s: float = 0.0
+    augment_s: float = 0.0
+    pinned_gain: float = 0.0
 
 
 def repeated(spec: RowSpec, rows: Tensor, num_rows: int, ram_bytes: int) -> TensorDataset:
@@ -78,6 +80,8 @@ def repeated(spec: RowSpec, rows: Tensor, num_rows: int, ram_bytes: int) -> Tens
 def random_ids(num_rows: int, size: int, turn: int) -> IntArray:
     """Return ids of a batch, spread over the rows, without drawing from any generator."""
     step = max(1, int(num_rows * 0.618))
+    while math.gcd(step, num_rows) > 1:
+        step += 1
     return (np.arange(turn * size, (turn + 1) * size, dtype=np.int64) * step) % num_rows
 
 
@@ -93,7 +97,8 @@ def step_costs(
     """Return what a step takes, and the gather before it.
 
     Args:
-        most_steps: steps at most, beside the first one, which counts only if none fits.
+        most_steps: steps at most, beside the first one, which counts only if none fits. With
+            very few, validation is taken for a third of a step, and a step is not taken apart.
     """
     buffers = [torch.empty((batch_size, *dataset.spec.shape)) for _ in range(2)]
     gather_s = _gather_seconds(dataset, buffers, min(0.03, budget_s / 10))
@@ -106,9 +111,15 @@ def step_costs(
         lambda turn: _once(learner, batches[turn % 2]), budget_s - first_s, most=most_steps
     )
     cpu_s = (time.process_time() - cpu_s) / max(1, len(steps))
-    if not steps:
-        core_s = first_s * (1 if on_gpu else torch.get_num_threads())
-        return StepCosts(gather_s, first_s, core_s, first_s / 3, 0.0, 0.0, 0.0, learner.num_bytes())
+    step_s = float(np.mean(steps)) if steps else first_s
+    if most_steps < _FEW_STEPS:
+        return StepCosts(
+            gather_s=gather_s,
+            step_s=step_s,
+            step_core_s=cpu_s if steps else first_s * (1 if on_gpu else torch.get_num_threads()),
+            eval_s=step_s / 3,
+            num_bytes=learner.num_bytes(),
+        )
     evals = _repeat(
         lambda turn: _evaluate(learner, batches[turn % 2]), budget_s / 5, least=1, most=most_steps
     )
@@ -122,7 +133,7 @@ def step_costs(
     transfer_s = float(np.median(transfers))
     return StepCosts(
         gather_s=gather_s,
-        step_s=float(np.mean(steps)),
+        step_s=step_s,
         step_core_s=cpu_s,
         eval_s=float(np.median(evals)),
         transfer_s=transfer_s,
