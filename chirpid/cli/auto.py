@@ -23,6 +23,7 @@ from chirpid.engine.rehearsal import Rehearsal, same_draws
 from chirpid.errors import ChirpError
 from chirpid.loading.plan import Picks
 from chirpid.loading.tune import Candidate, Work
+from chirpid.loading.tune.choose import refused_modes
 from chirpid.loading.tune.memory import forget, probe_key, recall, remember
 from chirpid.loading.tune.probe import Outcome, Subject
 from chirpid.loading.tune.probe import tune as tune_subject
@@ -160,6 +161,10 @@ def tune(prepared: Prepared, console: Console, given: Collection[str] | None) ->
             f"loader=auto: the probe failed ({_first_line(error)}); the plan is made without"
         )
         return
+    if prepared.device.type == "cuda":
+        torch.cuda.empty_cache()  # what the throw-away model took
+    for line in () if is_fixed else refused_modes(subject.work, subject.limits):
+        console.print(f"loader=auto: {line}")
     if outcome.pick is None:
         return  # nothing fits: whoever checks the budgets says what, and what to do
     if not outcome.remembered:

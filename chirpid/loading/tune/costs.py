@@ -40,6 +40,8 @@ class Costs:
     """Seconds of a training step with nothing else at work: augmentation and transfer included."""
     step_core_s: float = 0.0
     """Core-seconds of that step: little where a GPU does it."""
+    free_s: float = 0.0
+    """Part of `step_s` in which a GPU works and the thread that trains is free to fetch."""
     eval_s: float = 0.0
     """Seconds of a batch in validation, with nothing else at work."""
     transfer_s: float = 0.0

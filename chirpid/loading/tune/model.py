@@ -235,7 +235,7 @@ def _batch(costs: Costs, setting: Setting, work: Work, step_s: float) -> tuple[f
     if setting.backend is Backend.device:
         return step_s - min(costs.transfer_s, step_s / 2), 0.0, "model"
     if setting.backend is Backend.inline:
-        whole_s = step_s + fetch_s
+        whole_s = max(step_s, step_s - min(costs.free_s, step_s) + fetch_s)
         return (
             whole_s,
             fetch_s / max(whole_s, 1e-12),

@@ -182,6 +182,7 @@ class _Probe:
             write_s=write_s,
             step_s=step.step_s,
             step_core_s=step.step_core_s,
+            free_s=step.free_s,
             eval_s=step.eval_s,
             transfer_s=step.transfer_s,
             augment_s=step.augment_s,

@@ -53,6 +53,7 @@ class StepCosts:
     step_core_s: float
     eval_s: float
     num_bytes: int
+    free_s: float = 0.0
     transfer_s: float = 0.0
     augment_s: float = 0.0
     pinned_gain: float = 0.0
@@ -107,17 +108,22 @@ def step_costs(
     _once(learner, batches[0])  # kernels are chosen and memory is taken: not counted, if possible
     first_s = time.perf_counter() - begin
     cpu_s = time.process_time()
+    asked: list[float] = []
     steps = _repeat(
-        lambda turn: _once(learner, batches[turn % 2]), budget_s - first_s, most=most_steps
+        lambda turn: asked.append(_once(learner, batches[turn % 2])),
+        budget_s - first_s,
+        most=most_steps,
     )
     cpu_s = (time.process_time() - cpu_s) / max(1, len(steps))
     step_s = float(np.mean(steps)) if steps else first_s
+    free_s = max(0.0, step_s - float(np.mean(asked))) if on_gpu and asked else 0.0
     if most_steps < _FEW_STEPS:
         return StepCosts(
             gather_s=gather_s,
             step_s=step_s,
             step_core_s=cpu_s if steps else first_s * (1 if on_gpu else torch.get_num_threads()),
             eval_s=step_s / 3,
+            free_s=free_s,
             num_bytes=learner.num_bytes(),
         )
     evals = _repeat(
@@ -135,6 +141,7 @@ def step_costs(
         gather_s=gather_s,
         step_s=step_s,
         step_core_s=cpu_s,
+        free_s=free_s,
         eval_s=float(np.median(evals)),
         transfer_s=transfer_s,
         augment_s=max(0.0, float(np.median(prepared)) - transfer_s),
@@ -143,9 +150,13 @@ def step_costs(
     )
 
 
-def _once(learner: Learner, batch: Batch) -> None:
+def _once(learner: Learner, batch: Batch) -> float:
+    """Make a step; return the seconds until the device was told all of it."""
+    begin = time.perf_counter()
     learner.train(batch)
+    told_s = time.perf_counter() - begin
     learner.wait()
+    return told_s
 
 
 def _evaluate(learner: Learner, batch: Batch) -> None:

@@ -180,3 +180,11 @@ def test_a_small_step_makes_the_copy_what_binds() -> None:
     cold = costs(step_s=1e-4, step_core_s=1e-4, store_read_s=1e-3)
     assert predict(cold, INLINE[Mode.cached], w).bound == "disk"
     assert predict(cold, Setting(Mode.eager, Backend.device), w).bound == "model"
+
+
+def test_a_thread_that_waits_for_a_gpu_fetches_meanwhile() -> None:
+    """A step of 40 ms that takes 5 ms to tell the GPU of, and a fetch of 10 ms."""
+    gpu = costs(step_core_s=0.005, free_s=0.035, gather_s=10e-3 / 32)
+    assert predict(gpu, INLINE[Mode.cached], WORK).epoch_s == pytest.approx(250 * 0.04)
+    on_cpu = costs(gather_s=10e-3 / 32)
+    assert predict(on_cpu, INLINE[Mode.cached], WORK).epoch_s == pytest.approx(250 * 0.05)
