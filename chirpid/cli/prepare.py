@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from rich.console import Console
-from rich.table import Table
 
 from chirpid import build, native
 from chirpid.cli import auto, from_shards, mixed_shards
+from chirpid.cli.explain import print_machine, print_plan_table
 from chirpid.cli.mixed_shards import MixedShards
 from chirpid.cli.progress import progress_bar
+from chirpid.config.paths import cache_dir, user_path
 from chirpid.config.resolve import Resolved, plain_leaves
 from chirpid.config.schema import DatasetKind, RootConfig, Selection
 from chirpid.data.check import Checked
@@ -162,17 +163,14 @@ class Prepared:
             console.print(f"  clamped: {line}")
         if not full:
             return
-        table = Table(title="Loader plan", title_justify="left", box=None, pad_edge=False)
-        for column in ("setting", "value", "from", "because"):
-            table.add_column(column)
-        for row in plan.rows():
-            table.add_row(*row)
-        console.print(table)
+        places = [("caches", cache_dir(self.config.paths))]
+        if self.config.dataset.root is not None and "://" not in self.config.dataset.root:
+            places.insert(0, ("recordings", user_path(self.config.dataset.root)))
+        print_machine(console, self.machine, places)
+        print_plan_table(console, plan)
 
 
-def prepare(
-    config: RootConfig, console: Console, given: Collection[str] | None = None
-) -> Prepared:
+def prepare(config: RootConfig, console: Console, given: Collection[str] | None = None) -> Prepared:
     """Return checked recordings, segments, folds and the plan, telling the user of each.
 
     Args:

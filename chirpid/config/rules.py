@@ -111,7 +111,6 @@ RULES: tuple[Rule, ...] = (
     Rule(lambda c: c.engine.max_batches is not None and c.engine.max_batches < 1, "engine.max_batches={c.engine.max_batches} is not allowed: it is 1 or more; null runs whole epochs."),
     Rule(lambda c: c.engine.num_threads is not None and c.engine.num_threads < 1, "engine.num_threads={c.engine.num_threads} is not allowed: it is 1 or more; null takes all cores."),
     Rule(lambda c: c.engine.checkpoint_minutes <= 0, "engine.checkpoint_minutes={c.engine.checkpoint_minutes} is not allowed: it is more than 0."),
-    Rule(lambda c: c.tracking.timeout_s <= 0, "tracking.timeout_s={c.tracking.timeout_s} is not allowed: it is more than 0 s."),
 )  # fmt: skip  # noqa: RUF100
 
 

@@ -62,6 +62,7 @@ picks_or_none = st.none() | st.builds(
     num_workers=st.integers(1, 100),
     prefetch=st.integers(1, 20),
     reason=st.just("900 samples/s predicted"),
+    pin_memory=maybe,
 )
 
 
