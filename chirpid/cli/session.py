@@ -141,6 +141,8 @@ class _Session:
             outcomes = engine_of(
                 self.prepared, loader, self.folder.path, observers, progress=screen.measured
             ).run()
+            if loader.changes:
+                self.tracker.set_tags(run, {"chirpid.loader_changes": "\n".join(loader.changes)})
             results = self._finish(run, outcomes, time.perf_counter() - begin_s)
             report_run(self.prepared, self.folder.path, outcomes, results, self.tracker, run,
                        loader, self.console)  # fmt: skip

@@ -15,7 +15,7 @@ from chirpid.loading.monitor import EpochMonitor
 
 
 class Observer(Protocol):
-    """Told what happens. It must not change anything."""
+    """Told what happens. It must not change any result."""
 
     def fold_starts(self, part: Part, num_epochs: int) -> None: ...
 

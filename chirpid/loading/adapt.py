@@ -18,8 +18,8 @@ STARVING = 0.05
 """Share of an epoch that the model waits, from which on more loading is worth a try."""
 FED = 0.01
 """Share below which less loading is worth a try."""
-FREE_CORES = 0.5
-"""Cores that must be idle before a worker is added."""
+FREE_CORES = 0.25
+"""Cores that must be idle, on average over an epoch, before a worker is added."""
 FULL = 0.95
 """Share of the cores from which on they count as all busy."""
 SLACK = 1.5
@@ -114,7 +114,9 @@ def _more(seen: Seen, now: Shape, limits: Limits) -> list[Proposal]:
         beside = Shape(Backend.threads, 1, 2)
         return [Proposal(beside, f"{waits}: a thread can fetch beside it")]
     ideas = []
-    idle = limits.num_cores - seen.busy_cores
+    # Threads that spin after a step count as busy: while the model waits, only workers work.
+    while_waiting = seen.wait_share * (limits.num_cores - now.num_workers)
+    idle = max(limits.num_cores - seen.busy_cores, while_waiting)
     workers = min(now.num_workers + max(1, now.num_workers // 4), limits.max_workers,
                   limits.num_cores)  # fmt: skip
     if idle >= FREE_CORES and workers > now.num_workers:

@@ -32,7 +32,8 @@ def seen(wait: float, busy: float, loading: float, occupancy: float = 0.0) -> Se
          Shape(Backend.processes, 10, 2)),
         (seen(0.5, 2, 1), INLINE, LIMITS, threads(1)),
         (seen(0.04, 2, 1), INLINE, LIMITS, None),
-        (seen(0.5, 7.6, 1), threads(1), LIMITS, None),  # no core is free
+        (seen(0.1, 7.8, 6.9), threads(6), LIMITS, None),  # no core is free
+        (seen(0.4, 7.8, 4), threads(4), LIMITS, threads(5)),  # none is busy while it waits
         (seen(0.5, 2, 1), threads(8), LIMITS, None),  # as many as cores
         (seen(0.5, 2, 1), threads(2), Limits(8, 2, 100), None),  # hardware.max_workers
         (seen(0.5, 2, 3.9), threads(4), SMALL, None),  # no memory for more batches
