@@ -15,7 +15,8 @@ class Decision(Generic[T]):
     value: T
     source: str
     """Who decided: `override` (the user), `probe` (a measurement), `policy`, `profile`, `dataset`,
-    `machine`; or `clamp`, which allowed less than one of these wanted."""
+    `machine`; or `clamp`, which allowed less than one of these wanted. While a run goes on,
+    `loader.adapt` and `memory.guard` decide anew."""
     reason: str
     wanted: T | None = None
     """What a clamp did not allow."""

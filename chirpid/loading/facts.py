@@ -10,7 +10,13 @@ from typing import Any
 
 from chirpid.loading.disks import Disk, read_disk
 from chirpid.loading.gpus import CopyRates, Gpu, copy_rates, read_gpus
-from chirpid.loading.hardware import Machine, cgroup_cores, cgroup_memory_limit, read_machine
+from chirpid.loading.hardware import (
+    Machine,
+    cgroup_cores,
+    cgroup_memory_limit,
+    process_memory_free,
+    read_machine,
+)
 from chirpid.loading.topology import Node, numa_nodes
 from chirpid.types import size_text
 
@@ -34,6 +40,8 @@ class Facts:
     disks: tuple[Disk, ...]
     rates: CopyRates | None = None
     """None: not measured."""
+    process_bytes: int | None = None
+    """Memory left to this process by limits of its own; None without one."""
 
     def rows(self) -> Iterator[tuple[str, str]]:
         """Yield (subject, what was found), a line each."""
@@ -79,7 +87,10 @@ class Facts:
             found.append(f"{self.cgroup_cores} cores")
         if self.cgroup_bytes is not None:
             found.append(size_text(self.cgroup_bytes))
-        return f"{', '.join(found)} by control group" if found else "no control group sets any"
+        told = f"{', '.join(found)} by control group" if found else "no control group sets any"
+        if self.process_bytes is not None:
+            told += f"; {size_text(self.process_bytes)} left by ulimit"
+        return told
 
 
 def read_facts(paths: Iterable[Path] = (), *, measure: bool = False) -> Facts:
@@ -103,6 +114,7 @@ def read_facts(paths: Iterable[Path] = (), *, measure: bool = False) -> Facts:
         gpus=tuple(read_gpus()),
         disks=tuple(read_disk(path) for path in paths),
         rates=copy_rates() if measure else None,
+        process_bytes=process_memory_free(),
     )
 
 

@@ -61,6 +61,8 @@ def test_what_a_system_does_not_tell_is_said() -> None:
     assert told["GPU"] == "none"
     assert told["disk of ."] == "unknown: this system does not tell"
     assert "pinning" not in told
+    limited = replace(facts, process_bytes=GIB)
+    assert dict(limited.rows())["limits"].endswith("sets any; 1.0 GiB left by ulimit")
     told = dict(replace(facts, gpus=(unseen,)).rows())
     assert told["GPU 0"] == ("NVIDIA H200, 139.8 GiB; the driver sees it, torch cannot use it")
     assert dict(replace(LAB, rates=None).rows())["pinning"] == "not measured; --measure does"
