@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from chirpid.audio.frontend import FrontEnd
 from chirpid.audio.segment import SegmentRule
-from chirpid.data.check import check_recordings
+from chirpid.data.check import Checked, check_recordings
 from chirpid.data.modes import StoreOptions, open_dataset, store_key
 from chirpid.data.rows import RowMaker
 from chirpid.data.segments import SegmentTable, make_segments
@@ -20,12 +21,27 @@ FRONTEND = {
 }  # fmt: skip
 
 
+RULE = SegmentRule(duration_s=1.0, min_tail_s=0.2)
+KINDS = [
+    (Keep.spectrogram, StoreDtype.float16),
+    (Keep.spectrogram, StoreDtype.float32),
+    (Keep.spectrogram, StoreDtype.uint8),
+    (Keep.waveform, StoreDtype.int16),
+    (Keep.waveform, StoreDtype.float32),
+]
+"""All that a store may keep."""
+
+
+def opened(folder: Path, *, rule: SegmentRule = RULE) -> tuple[Checked, SegmentTable]:
+    """Return what a folder that `sounds.write_set` wrote holds, and its segments."""
+    manifest = load_manifest("csv", name=folder.name, root=folder, table="metadata.csv")
+    checked = check_recordings(manifest, num_workers=1)
+    return checked, make_segments(checked.manifest, checked.levels, rule)[0]
+
+
 def segments_of(folder: Path, *, duration_s: float = 1.0) -> SegmentTable:
     """Return the segments of a folder that `sounds.write_set` wrote."""
-    manifest = load_manifest("csv", name="test", root=folder, table="metadata.csv")
-    checked = check_recordings(manifest, num_workers=1)
-    rule = SegmentRule(duration_s=duration_s, min_tail_s=0.2)
-    return make_segments(checked.manifest, checked.levels, rule)[0]
+    return opened(folder, rule=replace(RULE, duration_s=duration_s))[1]
 
 
 def maker_of(

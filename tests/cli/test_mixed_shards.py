@@ -20,18 +20,12 @@ from chirpid.engine.rule import TrainEpoch
 from chirpid.storage.caches import list_caches
 from chirpid.types import IntArray
 from tests.cli.test_shard import NET, STREAM, write
-from tests.e2e.conftest import leave_out_plots
-from tests.e2e.line import OFF, TINY, Ended, call, run_folder, same_run
+from tests.e2e.line import OFF, TINY, Ended, call, leave_out_plots, run_folder, same_run
 from tests.sounds import write_set
 from tests.storage.servers import web_server
 
 WEIGHTS = (0.7, 0.3)
 DRAWS = 50
-
-
-@pytest.fixture
-def _no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
-    leave_out_plots(monkeypatch)
 
 
 @pytest.fixture(scope="module")

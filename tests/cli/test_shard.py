@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import leave_out_plots
-from tests.e2e.line import OFF, TINY, Ended, call, run_folder, same_run, train
+from tests.e2e.line import OFF, TINY, Ended, call, leave_out_plots, run_folder, same_run, train
 from tests.sounds import write_set
 from tests.storage.servers import web_server
 from tests.storage.test_rowstore import flip_byte
@@ -161,8 +160,3 @@ def test_nothing_in_a_set_tells_of_this_machine(shards: Path, root: Path) -> Non
         assert str(root).encode() not in path.read_bytes()
     about = json.loads((shards / "index.json").read_text())["about"]
     assert about["num_recordings"] == 12
-
-
-@pytest.fixture
-def _no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
-    leave_out_plots(monkeypatch)

@@ -23,21 +23,8 @@ from chirpid.storage.direct import DirectRows, NoDirectError
 from chirpid.storage.pages import share_in_ram
 from chirpid.types import Backend, Keep, Mode, ReadWay, StartMethod, StoreDtype
 from tests.loading.test_backends import backend_of
-from tests.sounds import write_set
 from tests.storage.test_pages import drop
-from tests.workbench import dataset_of, maker_of, segments_of
-
-KINDS = [
-    (Keep.spectrogram, StoreDtype.float16),
-    (Keep.spectrogram, StoreDtype.uint8),
-    (Keep.spectrogram, StoreDtype.float32),
-    (Keep.waveform, StoreDtype.int16),
-]
-
-
-@pytest.fixture(scope="module")
-def maker(tmp_path_factory: pytest.TempPathFactory) -> RowMaker:
-    return maker_of(segments_of(write_set(tmp_path_factory.mktemp("cached") / "set")))
+from tests.workbench import KINDS, dataset_of, maker_of
 
 
 def cached(maker: RowMaker, cache: Path, read: ReadWay, **more):

@@ -11,31 +11,22 @@ import pandas as pd
 import pytest
 import torch
 
-from chirpid.audio.segment import SegmentRule
-from chirpid.data.check import Checked, check_recordings
+from chirpid.data.check import Checked
 from chirpid.data.datasets import SegmentDataset
 from chirpid.data.datasets.joined import JoinedDataset
 from chirpid.data.join import join_checked, join_segments
 from chirpid.data.mix import Mix, mixed_epoch
 from chirpid.data.order import OrderRule, batches_of
-from chirpid.data.segments import SegmentTable, make_segments
-from chirpid.data.sources import load_manifest
+from chirpid.data.segments import SegmentTable
 from chirpid.data.splits import make_folds
 from chirpid.errors import DataError
 from chirpid.loading.backends.inline import InlineBackend
 from chirpid.loading.backends.threads import ThreadsBackend
 from chirpid.types import Mode, Order, StoreDtype
 from tests.sounds import write_set
-from tests.workbench import dataset_of, maker_of
+from tests.workbench import dataset_of, maker_of, opened
 
 NAMES = ("woods", "shore")
-
-
-def opened(folder: Path) -> tuple[Checked, SegmentTable]:
-    manifest = load_manifest("csv", name=folder.name, root=folder, table="metadata.csv")
-    checked = check_recordings(manifest, num_workers=1)
-    rule = SegmentRule(duration_s=1.0, min_tail_s=0.2)
-    return checked, make_segments(checked.manifest, checked.levels, rule)[0]
 
 
 @pytest.fixture(scope="module")

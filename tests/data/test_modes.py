@@ -25,11 +25,6 @@ from tests.storage.test_rowstore import flip_byte
 from tests.workbench import FRONTEND, dataset_of, maker_of, segments_of
 
 
-@pytest.fixture(scope="module")
-def maker(tmp_path_factory: pytest.TempPathFactory) -> RowMaker:
-    return maker_of(segments_of(write_set(tmp_path_factory.mktemp("modes") / "set")))
-
-
 def test_the_key_tells_apart_all_that_makes_other_rows(maker: RowMaker) -> None:
     table = maker.segments
 

@@ -11,44 +11,26 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from chirpid.data.check import Checked
 from chirpid.data.order import batches_of, epoch_order
+from chirpid.data.segments import SegmentTable
 from chirpid.loading.backends.device import DeviceBackend
 from chirpid.loading.backends.inline import InlineBackend
 from chirpid.loading.backends.processes import ProcessesBackend
-from chirpid.loading.backends.threads import ThreadsBackend
-from chirpid.types import Keep, Mode, Order, StartMethod, StoreDtype
-from tests.sounds import write_set
-from tests.workbench import dataset_of, maker_of, segments_of
-
-KINDS = [
-    (Keep.spectrogram, StoreDtype.float16),
-    (Keep.spectrogram, StoreDtype.float32),
-    (Keep.spectrogram, StoreDtype.uint8),
-    (Keep.waveform, StoreDtype.int16),
-    (Keep.waveform, StoreDtype.float32),
-]
+from chirpid.types import Mode, Order, StartMethod
+from tests.loading.test_backends import backend_of
+from tests.workbench import KINDS, dataset_of, maker_of
 
 
 @pytest.fixture(scope="module")
-def datasets(tmp_path_factory: pytest.TempPathFactory) -> dict:
-    folder = tmp_path_factory.mktemp("one-result")
-    segments = segments_of(write_set(folder / "set"))
+def datasets(made: tuple[Checked, SegmentTable], tmp_path_factory) -> dict:
+    folder, segments = tmp_path_factory.mktemp("one-result"), made[1]
     return {
         (mode, keep, dtype): dataset_of(
             mode, maker_of(segments, keep=keep, dtype=dtype), folder / "cache", window_segments=14
         )
         for mode, (keep, dtype) in itertools.product(Mode, KINDS)
     }
-
-
-def backend_of(name: str, dataset, workers: int, prefetch: int):
-    if name == "inline":
-        return InlineBackend(dataset)
-    if name == "threads":
-        return ThreadsBackend(dataset, num_workers=workers, prefetch=prefetch)
-    return ProcessesBackend(
-        dataset, num_workers=workers, prefetch=prefetch, start_method=StartMethod.fork
-    )
 
 
 def collect(backend, batches) -> list[tuple[list[int], torch.Tensor]]:
@@ -88,7 +70,7 @@ def test_every_path_delivers_the_same_bits(
     )  # fmt: skip
     batches = batches_of(order, batch_size)
     expected = collect(InlineBackend(reference), batches)[start:]
-    other = backend_of(backend, dataset, workers, prefetch)
+    other = backend_of(backend, dataset, num_workers=workers, prefetch=prefetch)
     try:
         assert same(collect(other, batches[start:]), expected)
     finally:
@@ -100,7 +82,7 @@ def test_worker_processes_deliver_the_same_bits_over_passes(datasets, mode) -> N
     dataset = datasets[(mode, *KINDS[0])]
     batches = batches_of(np.arange(len(dataset)), 4)
     expected = collect(InlineBackend(dataset), batches)
-    backend = backend_of("processes", dataset, 2, 2)
+    backend = backend_of("processes", dataset)
     try:
         for part in (batches, batches[3:], batches[::-1]):
             wanted = [expected[[list(b) for b in batches].index(list(ids))] for ids in part]
@@ -134,7 +116,7 @@ def test_a_batch_stays_valid_until_the_next_but_one(datasets) -> None:
     batches = batches_of(np.arange(len(dataset)), 4)
     expected = collect(InlineBackend(dataset), batches)
     for name in ("inline", "threads"):
-        backend = backend_of(name, dataset, 2, 2)
+        backend = backend_of(name, dataset)
         before = None
         for number, batch in enumerate(backend.run(batches)):
             if before is not None:
@@ -148,7 +130,7 @@ def test_an_abandoned_pass_does_not_disturb_the_next(datasets) -> None:
     batches = batches_of(np.arange(len(dataset)), 3)
     expected = collect(InlineBackend(dataset), batches)
     for name in ("inline", "threads", "processes"):
-        backend = backend_of(name, dataset, 2, 2)
+        backend = backend_of(name, dataset)
         try:
             for _ in range(3):
                 passing = backend.run(batches)

@@ -11,12 +11,10 @@ import pytest
 import torch
 
 from chirpid.audio.frontend import FrontEnd
-from chirpid.audio.segment import SegmentRule
-from chirpid.data.check import Checked, check_recordings
+from chirpid.data.check import Checked
 from chirpid.data.modes import store_key
 from chirpid.data.rows import RowMaker
-from chirpid.data.segments import SegmentTable, TextTable, make_segments
-from chirpid.data.sources import load_manifest
+from chirpid.data.segments import SegmentTable, TextTable
 from chirpid.data.sources.shards import (
     ShardRows,
     ShardSet,
@@ -28,26 +26,9 @@ from chirpid.data.sources.shards import (
 from chirpid.errors import StorageError
 from chirpid.storage.remote import LocalPlace
 from chirpid.storage.shards import shard_path
-from chirpid.types import Keep, Mode, StoreDtype
-from tests.sounds import write_set
+from chirpid.types import Mode, StoreDtype
 from tests.storage.test_rowstore import flip_byte
-from tests.workbench import FRONTEND, dataset_of, maker_of
-
-RULE = SegmentRule(duration_s=1.0, min_tail_s=0.2)
-KINDS = [
-    (Keep.spectrogram, StoreDtype.float16),
-    (Keep.spectrogram, StoreDtype.float32),
-    (Keep.spectrogram, StoreDtype.uint8),
-    (Keep.waveform, StoreDtype.int16),
-]
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Checked, SegmentTable]:
-    folder = write_set(tmp_path_factory.mktemp("shard-sets") / "set")
-    manifest = load_manifest("csv", name="birds", root=folder, table="metadata.csv")
-    checked = check_recordings(manifest, num_workers=1)
-    return checked, make_segments(checked.manifest, checked.levels, RULE)[0]
+from tests.workbench import FRONTEND, KINDS, RULE, dataset_of, maker_of
 
 
 def write(
