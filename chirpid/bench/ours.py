@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -13,8 +13,10 @@ from chirpid.loading.backends.base import LoaderBackend
 from chirpid.loading.backends.inline import InlineBackend
 from chirpid.loading.backends.processes import ProcessesBackend
 from chirpid.loading.backends.threads import ThreadsBackend
+from chirpid.loading.factory import Loader
+from chirpid.loading.memory import MemoryGuard
 from chirpid.seeds import U64
-from chirpid.types import Batch, IntArray, Order, StartMethod
+from chirpid.types import Backend, Batch, IntArray, Order, StartMethod
 
 OURS = "chirpid"
 """The name of our best case in every work."""
@@ -44,14 +46,31 @@ def our_case(work: str, name: str, backend: LoaderBackend, key_N: U64, batch_siz
     )
 
 
+class Guarded:
+    """A backend as a training has it: behind a `Loader` that looks at the memory in between."""
+
+    def __init__(self, dataset: SegmentDataset, backend: LoaderBackend, name: Backend) -> None:
+        self._backend = backend
+        self._loader = Loader(dataset, backend, name, guard=MemoryGuard())
+
+    def run(self, batches: Sequence[IntArray]) -> Iterator[Batch]:
+        """Yield one batch per array of ids, in order."""
+        return self._loader.run(batches)
+
+    def close(self) -> None:
+        """End the backend alone: others have the dataset, too."""
+        self._backend.close()
+
+
 def inline(dataset: SegmentDataset) -> LoaderBackend:
     """Return a loader in the calling thread."""
-    return InlineBackend(dataset)
+    return Guarded(dataset, InlineBackend(dataset), Backend.inline)
 
 
 def threads(dataset: SegmentDataset, num_workers: int) -> LoaderBackend:
     """Return a loader of threads, each two batches ahead."""
-    return ThreadsBackend(dataset, num_workers=num_workers, prefetch=2)
+    backend = ThreadsBackend(dataset, num_workers=num_workers, prefetch=2)
+    return Guarded(dataset, backend, Backend.threads)
 
 
 def processes(
@@ -60,4 +79,7 @@ def processes(
     start_method: StartMethod = StartMethod.forkserver,
 ) -> LoaderBackend:
     """Return a loader of worker processes, each two batches ahead."""
-    return ProcessesBackend(dataset, num_workers=num_workers, prefetch=2, start_method=start_method)
+    backend = ProcessesBackend(
+        dataset, num_workers=num_workers, prefetch=2, start_method=start_method
+    )
+    return Guarded(dataset, backend, Backend.processes)
