@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import psutil
@@ -15,10 +16,13 @@ from hypothesis import strategies as st
 from chirpid.data.datasets import TensorDataset
 from chirpid.data.kept import RowSpec
 from chirpid.data.order import batches_of
+from chirpid.loading.backends.inline import InlineBackend
 from chirpid.loading.changes import Shape, altered, difference, shape_of
 from chirpid.loading.factory import Loader, make_loader
 from chirpid.loading.plan import Decision, LoaderPlan
 from chirpid.types import Backend, IntArray, Keep, Mode, StartMethod, StoreDtype
+from tests.sounds import write_set
+from tests.workbench import dataset_of, maker_of, segments_of
 
 CPU = torch.device("cpu")
 NUM = 60
@@ -194,3 +198,21 @@ def test_an_altered_plan_says_who_changed_what() -> None:
     assert difference(shape_of(plan), shape) == "prefetch 4 -> 1"
     assert difference(shape, shape) == ""
     assert replace(changed, prefetch=plan.prefetch, total_bytes=plan.total_bytes) == plan
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+def test_every_mode_goes_on_after_changes(mode: Mode, tmp_path: Path) -> None:
+    segments = segments_of(write_set(tmp_path / "set"))
+    plain = InlineBackend(dataset_of(mode, maker_of(segments), tmp_path / "cache"))
+    batches = batches_of(np.arange(len(segments))[::-1], 3)
+    wanted = [batch.inputs.clone() for batch in plain.run(batches)]
+    dataset = dataset_of(mode, maker_of(segments), tmp_path / "cache")
+    loader = make_loader(dataset, plan_of(Shape(Backend.threads, 2, 2)), device=CPU)
+    told: list[int] = []
+    for turn, batch in enumerate(loader.run(batches)):
+        assert torch.equal(batch.inputs, wanted[turn])
+        told.append(len(batch))
+        if turn % 2:
+            loader.change(plan_of([INLINE, Shape(Backend.threads, 2, 1)][turn % 4 == 1]), "a test")
+    assert told == [len(batch) for batch in batches]
+    loader.close()
