@@ -142,7 +142,7 @@ def tune(prepared: Prepared, console: Console, given: Collection[str] | None) ->
         makes_rows=config.dataset.kind is not DatasetKind.shards,
         store=store,
     )
-    folder, name = cache_dir(config.paths) / "probes", probe_key(_facts(prepared))
+    folder, name = where_kept(prepared)
     found = recall(folder, name)
     try:
         with (
@@ -172,6 +172,11 @@ def tune(prepared: Prepared, console: Console, given: Collection[str] | None) ->
     _take(prepared, Tuned(outcome, outcome.pick, work, folder, name))
     assert prepared.tuned is not None
     console.print(prepared.tuned.line())
+
+
+def where_kept(prepared: Prepared) -> tuple[Path, str]:
+    """Return the folder and the name that a probe of this training is remembered under."""
+    return cache_dir(prepared.config.paths) / "probes", probe_key(_facts(prepared))
 
 
 def results(

@@ -12,7 +12,7 @@ import torch
 from rich.console import Console
 
 from chirpid import build
-from chirpid.cli import auto
+from chirpid.cli import advising, auto
 from chirpid.cli.prepare import Prepared
 from chirpid.engine.results import pool
 from chirpid.engine.rule import FoldOutcome
@@ -57,8 +57,10 @@ def report_run(
         tracker.log_file(run, folder / name)
     tracker.log_metrics(run, run_metrics(outcomes, results), step=0)
     console.print(summary(results, title=prepared.manifest.name))
-    if line := auto.achieved_line(results):
-        console.print(line)
+    for line in (auto.achieved_line(results), advising.line(results)):
+        if line is not None:
+            console.print(line)
+    tracker.set_tags(run, advising.tags(results))
     if results["leaky"]:
         console.print("These folds leak, on purpose: groups are on both sides. Do not report them.")
     if results["optimistic"]:
@@ -80,7 +82,7 @@ def run_metrics(outcomes: Sequence[FoldOutcome], results: dict[str, Any]) -> dic
                 figures[name if kind == "mean" else f"{name}/{kind}"] = float(values[kind])
     for name in sorted({n for o in outcomes for n in o.loader}):
         figures[name] = float(np.mean([o.loader[name] for o in outcomes if name in o.loader]))
-    return figures | auto.metrics(results)
+    return figures | auto.metrics(results) | advising.metrics(results)
 
 
 def _sheet(prepared: Prepared, loader: Loader, path: Path) -> None:

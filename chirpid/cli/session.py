@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from chirpid.cli import auto
+from chirpid.cli import advising, auto
 from chirpid.cli.keeping import keepers_of
 from chirpid.cli.prepare import Prepared, prepare, prepare_loader
 from chirpid.cli.report import report_run
@@ -205,6 +205,7 @@ class _Session:
             "mlflow_run_id": self.tracker.server_run_id(run),
             "finished_at": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             **auto.results(prepared, outcomes, seconds=seconds, whole=not self.folder.resumed),
+            **advising.results(prepared, outcomes, whole=not self.folder.resumed),
         }
         results = make_results(
             outcomes,

@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
-from chirpid.loading.tune.choose import Limits, candidates, choose, rank
-from chirpid.loading.tune.costs import SHARED_BYTES_PER_S, THREAD_HAND_OVER_S, Costs
+from chirpid.loading.achieved import Achieved
+from chirpid.loading.plan import in_flight
+from chirpid.loading.tune.choose import (
+    Candidate,
+    Limits,
+    TrialKey,
+    candidates,
+    choose,
+    rank,
+    trial_key,
+)
+from chirpid.loading.tune.costs import Costs
 from chirpid.loading.tune.model import Measured, Prediction, Setting, Work, predict
-from chirpid.types import Backend
+from chirpid.types import Mode
 
 WORTH = 1.05
 """Less of a gain than this is not worth a change: runs differ by as much."""
-GATHER_BYTES_PER_S, WRITE_BYTES_PER_S = 4e9, 200e6
-"""Rates of copying kept rows and of writing a store, where the run did neither: low ones, so that
-what is promised is rather too little."""
-_STAGES = {"decode": "decoding", "resample": "resampling", "frontend": "the front end",
-           "gather": "copying rows", "read": "reading rows"}  # fmt: skip
+LEAST_BATCHES, LEAST_S = 10, 1.0
+"""A run of less tells too little to promise anything."""
+SPARE = 1.05
+"""A budget that is raised is raised by this much more than is needed."""
+_GIB = 2**30
+_STAGES = {"resample": "resampling", "frontend": "the front end", "gather": "copying rows",
+           "read": "reading rows", "disk": "waiting for the disk"}  # fmt: skip
+_BOUNDS = {"frontend": "front end", "gather": "copy", "read": "disk"}
+_SETTINGS = ("loader.backend", "loader.num_workers", "loader.prefetch")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,85 +41,52 @@ class Advice:
 
     sentence: str
     bound: str
-    """What bound the run: model, cores, loader."""
-    overrides: tuple[str, ...]
-    """What to type; empty if nothing is worth a change."""
-    predicted_gain: float
-    """How many times as fast the same run would be, stores already built not counted; 1 if
-    nothing is worth a change."""
+    """What bound the run: model, cores (shared by model and loading), decode, resample, front end,
+    copy, disk; unknown if it was too short to tell."""
+    overrides: tuple[str, ...] = ()
+    """What to type in addition; empty if nothing is worth a change."""
+    predicted_gain: float = 1.0
+    """How many times as fast epochs would be; 1 if nothing is worth a change."""
     build_s: float = 0.0
     """Seconds that the change costs once."""
 
-
-@dataclass(frozen=True, slots=True)
-class Achieved:
-    """What a training came to, from the monitor's figures of its epochs."""
-
-    batch_s: float
-    wait_share: float
-    stage_s: Mapping[str, float]
-    """Seconds a sample of each stage of fetching, in whoever fetched."""
-    cpu_cores: float
-    """Cores that the program kept busy, workers included."""
-
-    @classmethod
-    def of(cls, figures: Mapping[str, float], batch_size: int) -> Achieved:
-        """Return what figures named as in MLflow say."""
-        suffix = "_ms_per_sample"
-        stages = {
-            name.removeprefix("loader/").removesuffix(suffix): value / 1e3
-            for name, value in figures.items()
-            if name.endswith(suffix)
-        }
-        return cls(
-            batch_s=batch_size / max(figures["loader/samples_per_s"], 1e-9),
-            wait_share=figures["loader/wait_share"],
-            stage_s={name: s for name, s in stages.items() if name in _STAGES},
-            cpu_cores=figures.get("loader/cpu_share", 0.0),
-        )
-
-    @property
-    def load_s(self) -> float:
-        """Seconds a sample of fetching."""
-        return sum(self.stage_s.values())
+    def as_json(self) -> dict[str, Any]:
+        """Return what results.json says of it."""
+        plain = asdict(self)
+        return {**plain, "overrides": list(self.overrides)}
 
 
-def costs_of(achieved: Achieved, setting: Setting, work: Work, load_core_s: float | None) -> Costs:
-    """Return what a run's own figures say of costs; what it never did is taken from plain rates.
+TOO_SHORT = Advice("The run was too short to say what bound it.", "unknown")
 
-    Args:
-        load_core_s: core-seconds a sample of fetching; None if they were not measured.
-    """
-    stage_s, load_s = dict(achieved.stage_s), achieved.load_s
-    core_s = load_s if load_core_s is None else min(load_core_s, load_s)
-    waited_s = load_s - core_s  # for the disk: the rest of the time the reader was off its core
-    if stage_s.get("decode", 0.0) > 0 and load_s > 0:
-        stage_s["decode"] = max(0.0, stage_s["decode"] - waited_s)
-    step_s = achieved.batch_s * (1 - achieved.wait_share)
-    batch_core_s = achieved.cpu_cores * achieved.batch_s - work.batch_size * core_s
-    row_bytes = work.store_bytes / max(1, work.num_samples)
-    out_bytes = work.batch_bytes / max(1, work.batch_size)
-    gather_s = stage_s.pop("gather", 0.0) or out_bytes / GATHER_BYTES_PER_S
-    return Costs(
-        batch_size=work.batch_size,
-        stage_s={} if setting.keeps else stage_s,
-        read_s=0.0 if setting.keeps else waited_s,
-        reread_s=0.0 if setting.keeps else waited_s,
-        gather_s=gather_s,
-        store_read_s=stage_s.get("read", 0.0),
-        write_s=row_bytes / WRITE_BYTES_PER_S,
-        step_s=step_s,
-        step_core_s=max(0.0, min(batch_core_s, step_s * work.num_cores)),
-        eval_s=step_s / 3,
-        hand_over_s={
-            Backend.threads.value: THREAD_HAND_OVER_S,
-            Backend.processes.value: work.batch_bytes / SHARED_BYTES_PER_S,
-        },
-    )
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ways:
+    """What could be chosen from, and what is written down already."""
+
+    limits: Limits
+    """What the budgets allow."""
+    room: Limits | None = None
+    """What the machine would allow, were the budgets raised; None if they are not to be."""
+    fixed: Collection[str] = _SETTINGS
+    """Settings of the loader that keep their values whatever the mode; others are named when the
+    mode changes, as their values would be chosen anew."""
+    picks_itself: bool = False
+    """With loader=auto: given the mode and the budgets, it finds the rest."""
+    cache_gib: float = 0.0
+    """As the settings say; a budget is never advised to be lowered."""
+    eval_batch_bytes: int = 0
+    """Bytes of a batch of validation, where it is the larger."""
+    decoding: str = "decoding"
+    """What decoding is called: what makes it dear may be worth saying."""
 
 
 def advise(
-    costs: Costs, setting: Setting, achieved: Achieved, work: Work, limits: Limits
+    costs: Costs,
+    setting: Setting,
+    achieved: Achieved,
+    work: Work,
+    limits: Limits | Ways,
+    trials: Mapping[TrialKey, Measured] | None = None,
 ) -> Advice:
     """Return what bound a run of `setting`, and what would have made it faster.
 
@@ -111,56 +94,116 @@ def advise(
         costs: measured by a probe, or `costs_of` the run itself.
         limits: what may be chosen from. What the run's own mode would have to decode is unknown
             if it kept its rows, and need not be: nothing is faster than rows that are there.
+        trials: short trainings under other settings, where there are some.
     """
-    now = predict(costs, setting, work, Measured(achieved.batch_s, achieved.wait_share))
+    ways = limits if isinstance(limits, Ways) else Ways(limits=limits)
+    measured = Measured(achieved.batch_s, achieved.wait_share)
+    now = _as_it_was(predict(costs, setting, work, measured), achieved, work)
     bound = _bound(achieved, work)
-    found = [one for one in candidates(work, limits) if one.keeps or not setting.keeps]
-    if not found or bound == "model":
-        return _nothing(achieved, bound)
-    best = choose(rank(costs, found, work))
-    gain = now.epoch_s / max(best.prediction.epoch_s, 1e-12)
-    whole = now.total_s / max(best.prediction.total_s, 1e-12)
-    if best.setting == setting or min(gain, whole) < WORTH:
-        return _nothing(achieved, bound)
-    return _change(achieved, bound, setting, best.setting, best.prediction, gain)
+    if bound == "model":
+        return _nothing(achieved, bound, work, ways)
+    known = {**(trials or {}), trial_key(setting): measured}
+    asked = _Asked(costs, setting, work, now, known)
+    best = asked.best(ways.limits)
+    raised: tuple[str, ...] = ()
+    if ways.room is not None and (other := asked.best(ways.room)) is not None:
+        more = _raised(other.setting, work, ways)
+        if more and (best is None or _gain(best.prediction, other.prediction) >= WORTH):
+            best, raised = other, more
+    if best is None:
+        return _nothing(achieved, bound, work, ways)
+    overrides = (*_overrides(setting, best.setting, ways), *raised)
+    return _change(achieved, bound, work, ways, overrides, best.prediction, now)
+
+
+def _as_it_was(run: Prediction, achieved: Achieved, work: Work) -> Prediction:
+    """Return what a run came to: in its batches, the wait for the first of them is counted."""
+    epoch_s = work.train_samples / work.batch_size * achieved.batch_s
+    more_s = work.folds * work.epochs * (run.epoch_s - epoch_s)
+    return replace(run, epoch_s=epoch_s, total_s=run.total_s - more_s)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    costs: Costs
+    setting: Setting
+    work: Work
+    now: Prediction
+    trials: Mapping[TrialKey, Measured]
+
+    def best(self, limits: Limits) -> Candidate | None:
+        """Return the best of what is allowed, if that is worth a change."""
+        possible = candidates(self.work, limits)
+        found = [one for one in possible if one.keeps or not self.setting.keeps]
+        if not found:
+            return None
+        best = choose(rank(self.costs, found, self.work, self.trials))
+        whole = self.now.total_s / max(best.prediction.total_s, 1e-12)
+        gain = _gain(self.now, best.prediction)
+        if best.setting == self.setting or min(gain, whole) < WORTH:
+            return None
+        return best
+
+
+def _gain(now: Prediction, then: Prediction) -> float:
+    return now.epoch_s / max(then.epoch_s, 1e-12)
 
 
 def _bound(achieved: Achieved, work: Work) -> str:
     """Return what the run could not go faster than."""
     if achieved.wait_share >= 0.05:
-        return "loader"
-    load_cores = work.batch_size * achieved.load_s / max(achieved.batch_s, 1e-12)
+        name = _dearest(achieved, work)[0]
+        return _BOUNDS.get(name, name)
+    load_cores = achieved.load_core_s(work.batch_size) * work.batch_size / achieved.batch_s
     if load_cores >= 0.05 * work.num_cores and achieved.cpu_cores >= 0.8 * work.num_cores:
         return "cores"
     return "model"
 
 
-def _nothing(achieved: Achieved, bound: str) -> Advice:
+def _dearest(achieved: Achieved, work: Work) -> tuple[str, float]:
+    """Return the stage that took longest, and its seconds a sample."""
+    size = work.batch_size
+    parts = {**achieved.core_stages(size), "disk": achieved.disk_s(size)}
+    name = max(parts, key=lambda one: parts[one])
+    return (name, parts[name]) if parts[name] > 0 else ("copy", 0.0)
+
+
+def _nothing(achieved: Achieved, bound: str, work: Work, ways: Ways) -> Advice:
     share = 100 * achieved.wait_share
     if bound == "model":
-        sentence = (
+        return Advice(
             f"The model bound this run: it waited {share:.1f} % of the time for batches, so no "
-            f"loader makes it more than {share:.1f} % faster."
+            f"loader makes it more than {_more(achieved.wait_share):.1f} % faster.",
+            bound,
         )
-    else:
-        what = _stage(achieved)
-        sentence = (
-            f"{_blame(achieved, bound)}, most of loading being {what}. No other loader setting "
-            "within the budgets is predicted to be faster."
-        )
-    return Advice(sentence, bound, (), 1.0)
+    return Advice(
+        f"{_blame(achieved, bound)}, {_most(achieved, work, ways)}. No other loader setting within "
+        "the budgets is predicted to be faster.",
+        bound,
+    )
+
+
+def _more(wait_share: float) -> float:
+    """Return by how many percent a run is faster that does not wait."""
+    return 100 * wait_share / max(1 - wait_share, 1e-9)
 
 
 def _change(
-    achieved: Achieved, bound: str, now: Setting, then: Setting, predicted: Prediction, gain: float
+    achieved: Achieved,
+    bound: str,
+    work: Work,
+    ways: Ways,
+    overrides: tuple[str, ...],
+    then: Prediction,
+    now: Prediction,
 ) -> Advice:
-    overrides = _overrides(now, then)
-    once = f" after {predicted.build_s:.0f} s of building, once" if predicted.build_s >= 1 else ""
+    gain = _gain(now, then)
+    once = f", after {then.build_s:.0f} s of building, once" if then.build_s >= 0.5 else ""
     sentence = (
-        f"{_blame(achieved, bound)}, most of loading being {_stage(achieved)}. "
+        f"{_blame(achieved, bound)}, {_most(achieved, work, ways)}. "
         f"Use {' '.join(overrides)}: epochs are predicted to be {gain:.1f} times as fast{once}."
     )
-    return Advice(sentence, bound, overrides, gain, predicted.build_s)
+    return Advice(sentence, bound, overrides, gain, then.build_s)
 
 
 def _blame(achieved: Achieved, bound: str) -> str:
@@ -169,20 +212,59 @@ def _blame(achieved: Achieved, bound: str) -> str:
     return f"The loader bound this run: the model waited {100 * achieved.wait_share:.0f} % of it"
 
 
-def _stage(achieved: Achieved) -> str:
-    if not achieved.stage_s:
-        return "fetching"
-    name = max(achieved.stage_s, key=lambda one: achieved.stage_s[one])
-    return f"{_STAGES[name]} ({1e3 * achieved.stage_s[name]:.2f} ms a sample)"
+def _most(achieved: Achieved, work: Work, ways: Ways) -> str:
+    name, seconds = _dearest(achieved, work)
+    what = ways.decoding if name == "decode" else _STAGES.get(name, name)
+    return f"most of loading being {what} ({1e3 * seconds:.2f} ms a sample)"
 
 
-def _overrides(now: Setting, then: Setting) -> tuple[str, ...]:
+def _overrides(now: Setting, then: Setting, ways: Ways) -> tuple[str, ...]:
     """Return what to type to get from one setting to another."""
     found = [] if now.mode is then.mode else [f"mode={then.mode.value}"]
-    if now.backend is not then.backend:
-        found.append(f"loader.backend={then.backend.value}")
-    if then.num_workers and now.num_workers != then.num_workers:
-        found.append(f"loader.num_workers={then.num_workers}")
-    if then.num_workers and now.prefetch != then.prefetch:
-        found.append(f"loader.prefetch={then.prefetch}")
+    if ways.picks_itself and found:
+        return tuple(found)
+
+    def told(name: str, before: object, after: object) -> bool:
+        return before != after or (bool(found) and name not in ways.fixed)
+
+    backend = [f"loader.backend={then.backend.value}"]
+    numbers = []
+    if then.num_workers:
+        if told("loader.num_workers", now.num_workers, then.num_workers):
+            numbers.append(f"loader.num_workers={then.num_workers}")
+        if told("loader.prefetch", now.prefetch, then.prefetch):
+            numbers.append(f"loader.prefetch={then.prefetch}")
+    elif now.num_workers and "loader.num_workers" in ways.fixed:
+        numbers.append("loader.num_workers=0")  # or it would ask for workers that there are not
+    names_it = told("loader.backend", now.backend, then.backend)
+    return (*found, *(backend if names_it else []), *numbers)
+
+
+def _raised(setting: Setting, work: Work, ways: Ways) -> tuple[str, ...]:
+    """Return the budgets that a setting needs raised."""
+    limits, found = ways.limits, []
+    writes = setting.mode is Mode.cached and not work.cached_already
+    if writes and work.store_bytes > limits.disk_bytes:
+        found.append(f"mode.cache_gib={_gib(max(work.store_bytes, ways.cache_gib * _GIB))}")
+    resident = work.store_bytes if setting.mode is Mode.eager else 0
+    batches = in_flight(setting.num_workers, setting.prefetch)
+    if resident + batches * work.batch_bytes > limits.ram_bytes:
+        need = resident + batches * max(work.batch_bytes, ways.eval_batch_bytes)
+        found.append(f"memory.budget_gib={_gib(need)}")
     return tuple(found)
+
+
+def _gib(num_bytes: float) -> str:
+    """Return a size that has room for so many bytes, as short as it can be written."""
+    gib = num_bytes * SPARE / _GIB
+    digits = max(0, 1 - math.floor(math.log10(max(gib, 1e-9))))
+    return f"{math.ceil(gib * 10**digits) / 10**digits:.{digits}f}"
+
+
+def at_most(limits: Limits, *, ram_bytes: int, disk_bytes: int) -> Limits:
+    """Return limits with the budgets at what a machine has."""
+    return replace(
+        limits,
+        ram_bytes=max(limits.ram_bytes, ram_bytes),
+        disk_bytes=max(limits.disk_bytes, disk_bytes),
+    )
