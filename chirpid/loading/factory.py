@@ -8,7 +8,7 @@ from pickle import PicklingError
 import torch
 
 from chirpid.data.datasets import SegmentDataset, TensorDataset
-from chirpid.errors import TrainingError
+from chirpid.errors import BudgetError, TrainingError
 from chirpid.loading.backends.base import LoaderBackend
 from chirpid.loading.backends.device import DeviceBackend
 from chirpid.loading.backends.inline import InlineBackend
@@ -214,8 +214,10 @@ def _with_processes(
                 timeout_s=timeout_s,
                 say=say,
             )
-        except (OSError, PicklingError, AttributeError, TypeError, TrainingError) as error:
-            # Of these, the middle three are what pickle raises for what it cannot send.
+        except (
+            OSError, PicklingError, AttributeError, TypeError, TrainingError, BudgetError,
+        ) as error:  # fmt: skip
+            # Of these, the three after the first are what pickle raises for what it cannot send.
             problem = f"workers cannot start ({(str(error) or repr(error)).splitlines()[0]})"
     if say:
         say(f"backend processes -> threads: {problem}")

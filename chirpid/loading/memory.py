@@ -16,7 +16,7 @@ from typing import Protocol
 import torch
 
 from chirpid.data.datasets import SegmentDataset, TensorDataset
-from chirpid.errors import ChirpError, TrainingError
+from chirpid.errors import BudgetError, ChirpError, TrainingError
 from chirpid.loading.changes import Shape, altered, shape_of
 from chirpid.loading.plan import LoaderPlan
 from chirpid.loading.room import MemoryProbe, Room, fall_per_s, give_back, heap_free_bytes
@@ -100,7 +100,8 @@ def _step(state: State, kind: StepKind, shape: Shape) -> Step:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether a batch failed because memory could not be had, here or in a worker."""
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+    # A ring of batches in shared memory is refused before it is taken: a BudgetError.
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError, BudgetError)):
         return True
     # torch tells of its own allocations by a RuntimeError, and workers by the text of one.
     told = isinstance(error, (RuntimeError, OSError, TrainingError))

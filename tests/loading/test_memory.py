@@ -17,6 +17,7 @@ from chirpid.data.datasets import TensorDataset
 from chirpid.data.order import batches_of
 from chirpid.errors import BudgetError, DataError, TrainingError
 from chirpid.loading import memory
+from chirpid.loading.backends import shared
 from chirpid.loading.changes import Shape, shape_of
 from chirpid.loading.factory import Loader, make_loader
 from chirpid.loading.hardware import GIB, process_memory_free
@@ -83,6 +84,7 @@ def test_the_next_step(given: State, kind: str | None, shape: Shape, frees_mib: 
         (RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate "
                       "memory: you tried to allocate 8 bytes."), True),
         (OSError(12, "Cannot allocate memory"), True),
+        (BudgetError("Batches from worker processes need 4.0 GiB of shared memory."), True),
         (TrainingError("A batch could not be made in a loader worker: MemoryError: "), True),
         (TrainingError("The loader workers do not go on."), False),
         (DataError("MemoryError.wav cannot be decoded."), False),
@@ -281,6 +283,20 @@ def test_a_fall_is_met_before_its_end() -> None:
         "memory: 780.0 MiB of the container's 1.0 GiB are left, 120.0 MiB fewer each second: the "
         "rows go from RAM to the disk"
     )
+    loader.close()
+
+
+def test_a_ring_that_shared_memory_has_no_room_for_is_made_smaller(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Room for the six slots of two pages that prefetch 1 takes and the rest, not for 18."""
+    little = SimpleNamespace(free_bytes=72 * 1024)
+    monkeypatch.setattr(shared, "read_machine", lambda device: little)
+    loader, said = guarded(Shape(Backend.processes, 2, 8), Told(500))
+    check(loader)
+    assert loader.name is Backend.processes
+    assert len(said) == 1
+    assert said[0].startswith("loader: prefetch 8 -> 1: memory ran out while a batch was made")
     loader.close()
 
 
