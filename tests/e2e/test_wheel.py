@@ -16,19 +16,6 @@ import pytest
 from tests.e2e.line import PACKAGE, TINY, results_of, run_folder
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel of this checkout."""
-    hatchling = pytest.importorskip("hatchling.build")
-    out = tmp_path_factory.mktemp("dist")
-    before = Path.cwd()
-    os.chdir(PACKAGE)
-    try:
-        return out / hatchling.build_wheel(str(out))
-    finally:
-        os.chdir(before)
-
-
 def test_the_wheel_holds_the_whole_config_tree_and_nothing_of_this_machine(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     conf = PACKAGE / "conf"
