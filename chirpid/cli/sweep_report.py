@@ -26,7 +26,8 @@ from chirpid.storage.locks import FileLock
 from chirpid.tracking import Tracker
 from chirpid.tracking.views import charts_address
 
-PLOT, TABLE, COLUMNS = "sweep.png", "sweep.csv", "sweep.json"
+PLOT, IN_PAGE, TABLE, COLUMNS = "sweep.png", "sweep_in_page.png", "sweep.csv", "sweep.json"
+_IN_PAGE_DPI = 86  # MLflow's descriptions show a picture at its own size
 _IN_MLFLOW = "sweep"
 _FASTEST = "loader/samples_per_s"
 _CHARTS = ("loader/samples_per_s", "loader/wait_share", "loader/wait_ms_mean", "loader/step_ms",
@@ -43,7 +44,9 @@ def report_job(
     After each job, not at the end: a sweep that is stopped has it as well.
     """
     num_batches = max((len(outcome.recording.timeline_B3) for outcome in outcomes), default=0)
-    job = sweep_job(sweep.job + 1, sweep.overrides, results, num_batches=num_batches, metric=metric)
+    epochs = [epoch for outcome in outcomes for epoch in outcome.history]
+    job = sweep_job(sweep.job + 1, sweep.overrides, results, epochs=epochs,
+                    num_batches=num_batches, metric=metric)  # fmt: skip
     if job is None:
         return
     folder = outputs / "sweeps" / sweep.id
@@ -54,7 +57,8 @@ def report_job(
         jobs = read_jobs(folder)
         write_tables(jobs, folder / TABLE, folder / COLUMNS)
         sweep_speed(jobs, folder / PLOT, metric=metric)
-    for name in (PLOT, TABLE, COLUMNS):
+        sweep_speed(jobs, folder / IN_PAGE, metric=metric, dpi=_IN_PAGE_DPI)
+    for name in (PLOT, IN_PAGE, TABLE, COLUMNS):
         tracker.log_file(parent, folder / name, folder=_IN_MLFLOW)
     tracker.log_metrics(parent, job_figures(job), step=job.number)
     tracker.set_tags(parent, sweep_tags(jobs, metric))
@@ -76,7 +80,7 @@ def job_figures(job: SweepJob) -> dict[str, float]:
 def sweep_tags(jobs: Sequence[SweepJob], metric: str) -> dict[str, str]:
     """Return the tags of the sweep's run: the answer in words, and the description of the page."""
     fastest = by_speed(jobs)[0]
-    picture = f"get-artifact?run_uuid={{{{mlflow.run_id}}}}&path={_IN_MLFLOW}/{PLOT}"
+    picture = f"get-artifact?run_uuid={{{{mlflow.run_id}}}}&path={_IN_MLFLOW}/{IN_PAGE}"
     # The number of jobs is in the address, so that a browser does not show an older picture.
     picture += f"&jobs={len(jobs)}"
     return {
@@ -86,6 +90,6 @@ def sweep_tags(jobs: Sequence[SweepJob], metric: str) -> dict[str, str]:
         "chirpid.same_score": str(same_score(jobs)).lower(),
         "mlflow.loggedArtifacts": f'[{{"path": "{_IN_MLFLOW}/{COLUMNS}", "type": "table"}}]',
         "mlflow.note.content": markdown(
-            jobs, metric=metric, plot=picture, charts=charts_address(_FASTEST)
+            jobs, metric=metric, plot=picture, charts=charts_address(_FASTEST, view=len(jobs) > 1)
         ),
     }

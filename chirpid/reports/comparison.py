@@ -1,9 +1,8 @@
-"""Folds of a run beside each other, and runs of a sweep beside each other."""
+"""Folds of a run beside each other."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +10,11 @@ import numpy as np
 
 from chirpid.reports.canvas import (
     BLUE,
-    GREEN,
     INK,
     SOFT,
     drawing,
     headline,
     light_grid,
-    shortened,
 )
 
 if TYPE_CHECKING:
@@ -92,40 +89,3 @@ def _named_once(axes: Axes) -> tuple[list[Any], list[str]]:
     handles, labels = axes.get_legend_handles_labels()
     unique = dict(zip(labels, handles, strict=True))
     return list(unique.values()), list(unique)
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One run of a comparison."""
-
-    name: str
-    value: float
-    ci95: tuple[float, float] | None = None
-
-
-def sweep_comparison(
-    entries: Sequence[Entry], path: Path, *, metric: str, title: str = "Sweep"
-) -> None:
-    """Draw the runs' values with their intervals, the best on top.
-
-    Raises:
-        ValueError: no entry has a finite value.
-        StorageError: the file cannot be written.
-    """
-    ranked = sorted((e for e in entries if np.isfinite(e.value)), key=lambda e: -e.value)
-    if not ranked:
-        raise ValueError("no entry has a finite value.")
-    with drawing(path, 8.0, 0.34 * len(ranked) + 1.5) as figure:
-        axes = figure.add_subplot()
-        for row, entry in enumerate(ranked):
-            _draw_interval(axes, row, entry.value, entry.ci95, GREEN if row == 0 else BLUE, "")
-            axes.annotate(f"{entry.value:.3f}", (1.01, row), xycoords=("axes fraction", "data"),
-                          va="center", fontsize=8)  # fmt: skip
-        axes.set_yticks(range(len(ranked)), [shortened(e.name, 60) for e in ranked])
-        axes.set_ylim(len(ranked) - 0.5, -0.5)
-        axes.tick_params(axis="y", length=0)
-        axes.set_xlabel(metric)
-        axes.margins(x=0.08)
-        light_grid(axes, "x")
-        failed = len(entries) - len(ranked)
-        headline(figure, title, f"{failed} without a value left out" if failed else "")

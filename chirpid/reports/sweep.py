@@ -56,32 +56,39 @@ class SweepJob:
 
 
 def sweep_job(
-    number: int, overrides: Sequence[str], results: Mapping[str, Any], *, num_batches: int,
-    metric: str,
+    number: int, overrides: Sequence[str], results: Mapping[str, Any], *,
+    epochs: Sequence[Mapping[str, float]], num_batches: int, metric: str,
 ) -> SweepJob | None:  # fmt: skip
     """Return the job of which `results.json` tells; None if nothing was trained in it.
 
     Args:
+        epochs: figures of the epochs of all folds, as they are logged.
         num_batches: of a training epoch.
         metric: the score to show.
     """
-    loaders = [fold["loader"] for fold in results["folds"] if fold["loader"]]
+    loaders = [epoch for epoch in epochs if "loader/step_ms" in epoch]
     if not loaders or not num_batches:
         return None
 
     def mean(name: str) -> float:
-        return sum(one.get(name) or 0.0 for one in loaders) / len(loaders)
+        return sum(one.get(name, 0.0) for one in loaders) / len(loaders)
 
-    wait_s, step_s = (num_batches * mean(name) / 1e3 for name in ("wait_ms_mean", "step_ms"))
-    num_samples = mean("samples_per_s") * (wait_s + step_s)
-    ending = "_ms_per_sample"
-    stages = sorted({n.removesuffix(ending) for one in loaders for n in one if n.endswith(ending)})
+    wait_s, step_s = (num_batches * mean(f"loader/{n}") / 1e3 for n in ("wait_ms_mean", "step_ms"))
+    # Samples over seconds of all epochs: a mean of the epochs' rates would favour the fast ones.
+    num_samples = sum(
+        one["loader/samples_per_s"] * num_batches * (one["loader/wait_ms_mean"]
+        + one["loader/step_ms"]) / 1e3 for one in loaders
+    ) / len(loaders)  # fmt: skip
+    begin, ending = "loader/", "_ms_per_sample"
+    stages = sorted({name.removeprefix(begin).removesuffix(ending)
+                     for one in loaders for name in one if name.endswith(ending)})  # fmt: skip
     score = results["metrics"].get(metric, {})
     ci95 = score.get("ci95")
     return SweepJob(
-        number=number, overrides=tuple(overrides), samples_per_s=mean("samples_per_s"),
+        number=number, overrides=tuple(overrides),
+        samples_per_s=num_samples / max(wait_s + step_s, 1e-9),
         wait_s=wait_s, step_s=step_s,
-        stages_s={stage: num_samples * mean(stage + ending) / 1e3 for stage in stages},
+        stages_s={stage: num_samples * mean(begin + stage + ending) / 1e3 for stage in stages},
         score=score.get("mean") if score.get("pooled") is None else score["pooled"],
         ci95=None if ci95 is None else (ci95[0], ci95[1]),
         wall_s=results["wall_s"], mlflow_run_id=results.get("mlflow_run_id"),
@@ -193,7 +200,7 @@ def markdown(jobs: Sequence[SweepJob], *, metric: str, plot: str, charts: str) -
     """
     ranked, names = by_speed(jobs), settings(jobs)
     title, note = headline_of(jobs)
-    lines = [f"**{title}**", "", note, "", f"![where the time went]({plot})", "",
+    lines = [f"**{title}**", "", note, "",
              f"| settings | samples/s | s an epoch | waiting | bound by | against the fastest"
              f" | {metric} |", "|---|---:|---:|---:|---|---|---:|"]  # fmt: skip
     for job in ranked:
@@ -204,4 +211,5 @@ def markdown(jobs: Sequence[SweepJob], *, metric: str, plot: str, charts: str) -
         lines.append(f"| {name} | {job.samples_per_s:.0f} | {job.epoch_s:.{_digits(job)}f} |"
                      f" {100 * job.wait_share:.1f} % | {job.bound} |"
                      f" {against(job, ranked[0])} | {score} |")  # fmt: skip
-    return "\n".join([*lines, "", f"[Charts of these jobs, the fastest first]({charts})"])
+    lines += ["", f"[Charts of these jobs, the fastest first]({charts})"]
+    return "\n".join([*lines, "", f"![where the time went]({plot})"])

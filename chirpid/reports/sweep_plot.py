@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _COLOURS = {"decode": ORANGE, "resample": PURPLE, "frontend": GREEN, "gather": SKY}
 
 
-def sweep_speed(jobs: Sequence[SweepJob], path: Path, *, metric: str) -> None:
+def sweep_speed(jobs: Sequence[SweepJob], path: Path, *, metric: str, dpi: int = 144) -> None:
     """Draw a row a job, the fastest on top: its epoch, what loading took in it, and its score.
 
     Raises:
@@ -39,8 +39,8 @@ def sweep_speed(jobs: Sequence[SweepJob], path: Path, *, metric: str) -> None:
     if not jobs:
         raise ValueError("no job to draw.")
     ranked, names = by_speed(jobs), settings(jobs)
-    with drawing(path, 13.0, 0.42 * len(ranked) + 2.0) as figure:
-        times, work, scores = figure.subplots(1, 3, width_ratios=(5.2, 3.2, 2.6), sharey=True)
+    with drawing(path, 11.0, 0.42 * len(ranked) + 1.8, dpi=dpi) as figure:
+        times, work, scores = figure.subplots(1, 3, width_ratios=(5.2, 3.0, 2.2), sharey=True)
         _draw_times(times, ranked)
         _draw_work(work, ranked)
         _draw_scores(scores, ranked, metric)
@@ -113,6 +113,6 @@ def _legend(axes: Axes) -> None:
     handles, labels = axes.get_legend_handles_labels()
     unique = dict(zip(labels, handles, strict=True))
     if unique:
-        axes.legend(unique.values(), unique.keys(), loc="lower left", ncols=len(unique),
+        axes.legend(unique.values(), unique.keys(), loc="lower left", ncols=2,
                     bbox_to_anchor=(0.0, 1.0), fontsize=8, borderaxespad=0.2, columnspacing=1.0,
                     handlelength=1.2)  # fmt: skip

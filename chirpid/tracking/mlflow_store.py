@@ -17,6 +17,7 @@ from typing import TypeVar
 
 from chirpid.tracking.sent import locked
 from chirpid.tracking.target import ARTIFACTS, Target
+from chirpid.tracking.views import view_key, view_tag
 
 RUN_TAG = "chirpid.run"
 SWEEP_TAG = "chirpid.sweep"
@@ -142,15 +143,14 @@ class MlflowStore:
 
     def fill(self, text: str, run_id: str) -> str:
         """Return `text` with our placeholders replaced by the ids that the server gave."""
-        ids = {"{{mlflow.run_id}}": run_id, "{{mlflow.experiment_id}}": self._experiment_id}
+        ids = {"{{mlflow.run_id}}": run_id, "{{mlflow.experiment_id}}": self._experiment_id,
+               "{{chirpid.view}}": view_key(run_id)}  # fmt: skip
         for name, value in ids.items():
             text = text.replace(name, value)
         return text
 
     def save_view(self, run_id: str, name: str, charts: Sequence[str]) -> None:
         """Save a page of charts of the runs below a run; MLflow lists it under Views."""
-        from chirpid.tracking.views import view_tag
-
         with _sorted_errors():
             self._client.set_experiment_tag(
                 self._experiment_id, *view_tag(run_id, name, charts, now_ms=time.time_ns() // 10**6)

@@ -15,6 +15,10 @@ from typing import Any
 from urllib.parse import quote
 
 _PREFIX = "mlflow.sharedViewState."
+_BAR = {"type": "BAR"}
+_LINE = {"type": "LINE", "xAxisKey": "step", "xAxisScaleType": "linear", "scaleType": "linear",
+         "yAxisKey": "metric", "lineSmoothness": 0, "useGlobalXaxisKey": True,
+         "useGlobalLineSmoothing": True}  # fmt: skip
 _MOST_BYTES = 5000  # of a tag of an experiment, in MLflow
 
 
@@ -23,10 +27,18 @@ def children(run_id: str) -> str:
     return f"tags.mlflow.parentRunId = '{run_id}'"
 
 
-def charts_address(metric: str) -> str:
+def view_key(run_id: str) -> str:
+    """Return what a run's saved view is called in addresses."""
+    return hashlib.blake2b(run_id.encode(), digest_size=10).hexdigest()
+
+
+def charts_address(metric: str, *, view: bool) -> str:
     """Return where MLflow's page charts the runs below a run, the highest of a metric first.
 
     Holds placeholders for the ids, see `Tracker.set_tags`.
+
+    Args:
+        view: the run has a saved view, whose charts are shown.
     """
     # Sorted by a metric the page shows a flat list; by time it would fold it into the parent.
     by = quote(f"metrics.`{metric}`", safe="")
@@ -34,7 +46,7 @@ def charts_address(metric: str) -> str:
     return (
         "#/experiments/{{mlflow.experiment_id}}/runs?workflowType=machine_learning"
         f"&compareRunsMode=CHART&searchFilter={search}&orderByKey={by}&orderByAsc=false"
-    )
+    ) + ("&viewStateShareKey={{chirpid.view}}" if view else "")
 
 
 def view_tag(run_id: str, name: str, charts: Sequence[str], *, now_ms: int) -> tuple[str, str]:
@@ -45,14 +57,13 @@ def view_tag(run_id: str, name: str, charts: Sequence[str], *, now_ms: int) -> t
     Args:
         charts: metrics, one chart each; the runs are sorted by the first one.
     """
-    key = hashlib.blake2b(run_id.encode(), digest_size=10).hexdigest()
     kept = list(charts)
     while True:
         packed = _packed(_state(run_id, kept))
         value = {"name": name, "createdAt": now_ms, "updatedAt": now_ms, "state": packed}
         text = json.dumps(value)
         if len(text) <= _MOST_BYTES or not kept:
-            return _PREFIX + key, text
+            return _PREFIX + view_key(run_id), text
         kept.pop()
 
 
@@ -80,13 +91,13 @@ def _state(run_id: str, charts: Sequence[str]) -> dict[str, Any]:
         "compareRunCharts": [
             {
                 "uuid": _uuid(metric),
-                "type": "BAR",
                 "metricKey": metric,
                 "metricSectionId": _uuid(_section(metric)),
                 "runsCountToCompare": 20,
                 "deleted": False,
                 "isGenerated": False,
-                "displayName": metric,
+                "displayName": metric.partition("/")[2] or metric,
+                **(_LINE | {"selectedMetricKeys": [metric]} if "/step/" in metric else _BAR),
             }
             for metric in charts
         ],

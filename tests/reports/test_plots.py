@@ -188,11 +188,9 @@ def results(num_folds: int) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("num_folds", [1, 5])
-def test_folds_and_sweeps_are_drawn(tmp_path: Path, num_folds: int) -> None:
+def test_folds_are_drawn(tmp_path: Path, num_folds: int) -> None:
     plots.folds_overview(results(num_folds), tmp_path / "folds.png")
-    entries = [plots.Entry("a", 0.4, (0.3, 0.5)), plots.Entry("b", math.nan), plots.Entry("c", 0.6)]
-    plots.sweep_comparison(entries, tmp_path / "sweep.png", metric="recording/macro_f1")
-    assert all((tmp_path / name).stat().st_size > 3000 for name in ("folds.png", "sweep.png"))
+    assert (tmp_path / "folds.png").stat().st_size > 3000
 
 
 def test_what_cannot_be_drawn_is_refused_and_leaves_no_file(tmp_path: Path) -> None:
@@ -207,8 +205,6 @@ def test_what_cannot_be_drawn_is_refused_and_leaves_no_file(tmp_path: Path) -> N
         plots.loader_timeline(Recording(np.array([[0.0, 2.0, 1.0]])), path)
     with pytest.raises(ValueError, match="no metrics"):
         plots.folds_overview({"metrics": {}}, path)
-    with pytest.raises(ValueError, match="no entry"):
-        plots.sweep_comparison([], path, metric="m")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chirpid.reports.sweep import (
+    SweepJob,
+    against,
+    by_speed,
+    headline_of,
+    markdown,
+    read_jobs,
+    same_score,
+    settings,
+    sweep_job,
+    write_job,
+    write_tables,
+)
+from chirpid.reports.sweep_plot import sweep_speed
+from tests.reports.test_plots import colour_share
+
+
+def job(number: int, mode: str, wait_s: float, step_s: float, score: float = 0.5) -> SweepJob:
+    overrides, stages_s = (f"mode={mode}", "engine=tiny"), {"decode": 2.0, "frontend": 0.5}
+    return SweepJob(number, overrides, 100 / (wait_s + step_s), wait_s, step_s, stages_s, score,
+                    (0.4, 0.6), 9.0, "id")  # fmt: skip
+
+
+CACHED, LAZY = job(1, "cached", 0.0, 1.0), job(2, "lazy", 0.5, 1.5)
+
+
+def test_rates_are_samples_over_seconds_of_all_epochs() -> None:
+    epochs = [{"loader/samples_per_s": 100.0, "loader/wait_ms_mean": 50.0, "loader/step_ms": 50.0,
+               "loader/decode_ms_per_sample": 2.0, "valid/loss": 1.0},
+              {"loader/samples_per_s": 20.0, "loader/wait_ms_mean": 150.0, "loader/step_ms": 350.0,
+               "loader/decode_ms_per_sample": 4.0}]  # fmt: skip
+    results: dict[str, Any] = {
+        "metrics": {"m": {"mean": 0.3, "pooled": 0.4, "ci95": [0.2, 0.6]}}, "wall_s": 7.0,
+    }  # fmt: skip
+    found = sweep_job(3, ["mode=lazy"], results, epochs=epochs, num_batches=10, metric="m")
+    assert found is not None
+    assert (found.wait_s, found.step_s) == (1.0, 2.0)
+    assert found.samples_per_s == pytest.approx(100 / 3.0)
+    assert found.stages_s == {"decode": pytest.approx(0.3)}
+    assert (found.score, found.ci95, found.bound) == (0.4, (0.2, 0.6), "decoding")
+    assert sweep_job(3, [], results, epochs=[], num_batches=10, metric="m") is None
+
+
+def test_the_fastest_is_named_with_what_bound_it_and_where_others_lose_time() -> None:
+    jobs = [LAZY, CACHED]
+    assert by_speed(jobs) == [CACHED, LAZY]
+    assert settings(jobs) == {1: "mode=cached", 2: "mode=lazy"}
+    assert (CACHED.bound, LAZY.bound) == ("the model", "decoding")
+    assert against(LAZY, CACHED) == "+0.50 s waiting, +0.50 s in steps"
+    assert headline_of(jobs) == (
+        "mode=cached is fastest: 100 samples/s, 2.00 × the slowest",
+        "waits 0.0 % of the time, bound by the model · slowest mode=lazy: +0.50 s waiting,"
+        " +0.50 s in steps an epoch · the same score in all",
+    )
+    assert not same_score([CACHED, job(3, "eager", 0.0, 1.0, score=0.5000001)])
+    page = markdown(jobs, metric="f1", plot="PICTURE", charts="CHARTS")
+    assert page.index("| [mode=cached](") < page.index("| [mode=lazy](")
+    assert "![where the time went](PICTURE)" in page
+    assert "(CHARTS)" in page
+
+
+def test_jobs_of_other_processes_are_found_and_tabled_by_speed(tmp_path: Path) -> None:
+    for one in (LAZY, CACHED):
+        write_job(tmp_path, one)
+    assert read_jobs(tmp_path) == [CACHED, LAZY]
+    write_tables([LAZY, CACHED], tmp_path / "t.csv", tmp_path / "t.json")
+    with open(tmp_path / "t.csv", encoding="utf-8", newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    assert [row["settings"] for row in rows] == ["mode=cached", "mode=lazy"]
+    assert rows[1]["decode_core_s"] == "2.0"
+    shown = json.loads((tmp_path / "t.json").read_text())
+    assert [dict(zip(shown["columns"], row, strict=True))["job"] for row in shown["data"]] == [1, 2]
+
+
+def test_time_spent_waiting_is_seen_in_the_picture(tmp_path: Path) -> None:
+    shares = []
+    for name, waiting in (("fed", 0.0), ("starved", 3.0)):
+        path = tmp_path / f"{name}.png"
+        sweep_speed([CACHED, job(2, "lazy", waiting, 1.0)], path, metric="f1", dpi=60)
+        shares.append(colour_share(path, 0xD5, 0x5E, 0x00))
+    assert shares[1] > 10 * shares[0]
+    with pytest.raises(ValueError, match="no job"):
+        sweep_speed([], tmp_path / "none.png", metric="f1")
+    assert not (tmp_path / "none.png").exists()
