@@ -27,6 +27,8 @@ SLACK = 1.5
 MOST_PREFETCH = 16
 MIN_GAIN = 0.03
 """An epoch differs from the next by a percent or two without a cause."""
+TRIAL_EPOCHS = 2
+"""What did not help in one epoch gets another: something else may have used the machine."""
 MIN_EPOCH_S = 1.0
 MIN_BATCHES = 8
 """Shorter epochs say nothing: the first batch is most of them."""
@@ -148,6 +150,8 @@ class _Trial:
     proposal: Proposal
     before: Shape
     before_per_s: float
+    num_epochs: int = 0
+    best_per_s: float = 0.0
 
 
 class Adapter:
@@ -205,12 +209,17 @@ class Adapter:
         self._go_to(proposal.shape, proposal.why)
 
     def _judge(self, trial: _Trial, seen: Seen) -> bool:
-        """Keep or take back what was tried; return whether it was kept."""
-        self._trial = None
-        gain = seen.samples_per_s / trial.before_per_s - 1
+        """Keep or take back what was tried, or wait for another epoch; return whether it stays."""
+        best, num_epochs = max(trial.best_per_s, seen.samples_per_s), trial.num_epochs + 1
+        gain = best / trial.before_per_s - 1
         what = difference(trial.before, trial.proposal.shape)
-        rates = f"{trial.before_per_s:.0f} -> {seen.samples_per_s:.0f} segments/s"
-        if gain < (-MIN_GAIN if trial.proposal.saves else MIN_GAIN):
+        rates = f"{trial.before_per_s:.0f} -> {best:.0f} segments/s"
+        helped = gain >= (-MIN_GAIN if trial.proposal.saves else MIN_GAIN)
+        if not helped and num_epochs < TRIAL_EPOCHS:
+            self._trial = replace(trial, num_epochs=num_epochs, best_per_s=best)
+            return False
+        self._trial = None
+        if not helped:
             why = f"taken back: {what} brought {gain:+.0%}, {rates}"
             self._go_to(trial.before, why)
             return False

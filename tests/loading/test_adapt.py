@@ -108,7 +108,9 @@ def test_what_helps_is_kept_and_told_and_more_is_tried() -> None:
 
 def test_what_brings_nothing_is_taken_back_and_not_tried_again() -> None:
     adapter, loader, said = adapter_of(threads(1))
-    epochs(adapter, 50, 100, 102)
+    epochs(adapter, 50, 100, 60)
+    assert shape_of(loader.plan) == threads(2), "one epoch can be slow for another reason"
+    epochs(adapter, 102)
     assert shape_of(loader.plan) == threads(1)
     assert loader.lines[-1] == ("taken back: num_workers 1 -> 2 brought +2%, 100 -> 102 segments/s")
     epochs(adapter, *[100] * 10)
@@ -119,7 +121,7 @@ def test_what_brings_nothing_is_taken_back_and_not_tried_again() -> None:
 @pytest.mark.parametrize(("rate", "kept"), [(99, True), (90, False)])
 def test_fewer_workers_stay_if_they_cost_no_speed(rate: float, kept: bool) -> None:
     adapter, loader, said = adapter_of(threads(6))
-    epochs(adapter, 100, 100, rate, wait=0.0)
+    epochs(adapter, 100, 100, rate, rate, wait=0.0)
     assert shape_of(loader.plan) == (threads(1) if kept else threads(6))
     assert (len(loader.lines), len(said)) == ((1, 1) if kept else (2, 0))
 
