@@ -137,7 +137,7 @@ class _Asked:
         found = [one for one in possible if one.keeps or not self.setting.keeps]
         if not found:
             return None
-        best = choose(rank(self.costs, found, self.work, self.trials))
+        best = choose(rank(self.costs, found, self.work, self.trials), self.work)
         whole = self.now.total_s / max(best.prediction.total_s, 1e-12)
         gain = _gain(self.now, best.prediction)
         if best.setting == self.setting or min(gain, whole) < WORTH:

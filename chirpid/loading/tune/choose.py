@@ -15,6 +15,7 @@ HYSTERESIS = 0.03
 CLOSE = 1.35
 """Settings within this factor of the best prediction are worth a trial."""
 _SIMPLE_MODES = (Mode.cached, Mode.eager, Mode.lazy, Mode.streaming)
+_SHORT_OF_RAM = (Mode.eager, Mode.cached, Mode.lazy, Mode.streaming)
 _SIMPLE_BACKENDS = (Backend.inline, Backend.device, Backend.threads, Backend.processes)
 _PREFETCH = 4
 
@@ -71,7 +72,7 @@ def candidates(work: Work, limits: Limits) -> list[Setting]:
         for workers, prefetch in _numbers(backend, limits)
     ]
     fitting = [one for one in found if refusal(one, work, limits) is None]
-    return sorted(fitting, key=simplicity)
+    return sorted(fitting, key=lambda one: simplicity(one, work))
 
 
 def refusal(setting: Setting, work: Work, limits: Limits) -> str | None:
@@ -114,11 +115,16 @@ def refused_modes(work: Work, limits: Limits) -> list[str]:
     return lines
 
 
-def simplicity(setting: Setting) -> tuple[int, int, int, int]:
-    """Return what settings are sorted by: the simpler of two equal ones is taken."""
+def simplicity(setting: Setting, work: Work) -> tuple[int, int, int, int]:
+    """Return what settings are sorted by: the simpler of two equal ones is taken.
+
+    Where RAM does not hold what a build reads, pages of a map are not sure to stay: rows of our
+    own are then the simpler thing.
+    """
+    modes = _SIMPLE_MODES if work.recordings_stay else _SHORT_OF_RAM
     return (
         _SIMPLE_BACKENDS.index(setting.backend),
-        _SIMPLE_MODES.index(setting.mode),
+        modes.index(setting.mode),
         setting.num_workers,
         setting.prefetch,
     )
@@ -134,7 +140,7 @@ def rank(
         slowdown = 1.0 if key in known else _slowdown(costs, key, work, known)
         predicted = predict(costs, one, work, known.get(key), slowdown=slowdown)
         found.append(Candidate(one, predicted))
-    return sorted(found, key=lambda c: (c.prediction.total_s, simplicity(c.setting)))
+    return sorted(found, key=lambda c: (c.prediction.total_s, simplicity(c.setting, work)))
 
 
 def _slowdown(costs: Costs, key: TrialKey, work: Work, trials: Trials) -> float:
@@ -149,7 +155,7 @@ def _slowdown(costs: Costs, key: TrialKey, work: Work, trials: Trials) -> float:
     return sum(ratios) / len(ratios) if ratios else 1.0
 
 
-def choose(ranked: Sequence[Candidate]) -> Candidate:
+def choose(ranked: Sequence[Candidate], work: Work) -> Candidate:
     """Return what is taken: the simplest of those that are as good as the fastest.
 
     Where trials were made, only what was tried is taken, unless nothing that was is near.
@@ -157,10 +163,10 @@ def choose(ranked: Sequence[Candidate]) -> Candidate:
     best = ranked[0].prediction.total_s
     near = [c for c in ranked if c.prediction.total_s <= best * (1 + HYSTERESIS)]
     tried = [c for c in near if c.prediction.tried]
-    return min(tried or near, key=lambda c: simplicity(c.setting))
+    return min(tried or near, key=lambda c: simplicity(c.setting, work))
 
 
-def worth_trying(ranked: Sequence[Candidate], at_most: int) -> list[Setting]:
+def worth_trying(ranked: Sequence[Candidate], work: Work, at_most: int) -> list[Setting]:
     """Return the best settings that train differently, one of each, for a short training each.
 
     The simplest backend is always among them: it is what others must be better than.
@@ -176,7 +182,7 @@ def worth_trying(ranked: Sequence[Candidate], at_most: int) -> list[Setting]:
             found.setdefault(trial_key(one.setting), one)
     chosen = list(found.values())[:at_most]
     if len(found) > at_most:
-        simplest = min(found.values(), key=lambda c: simplicity(c.setting))
+        simplest = min(found.values(), key=lambda c: simplicity(c.setting, work))
         if simplest not in chosen:
             chosen[-1] = simplest
     return [one.setting for one in chosen] if len(found) > 1 else [ranked[0].setting]

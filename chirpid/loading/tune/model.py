@@ -19,6 +19,9 @@ CROWDING = 1.3
 """How much longer than the work-conserving bound it takes when step and workers share cores."""
 STATS_ROW_S = 1e-4
 """Seconds a sample of the statistics that a fold's spectrograms are normalised with."""
+STRETCH = 2.0
+"""How many times longer a step then takes than by its share of the cores: it waits for the slowest
+of its threads, again and again."""
 _NAMES = {"decode": "decode", "resample": "resample", "frontend": "front end", "gather": "copy",
           "read": "disk"}  # fmt: skip
 
@@ -250,8 +253,11 @@ def _batch(costs: Costs, setting: Setting, work: Work, step_s: float) -> tuple[f
         cores_s *= CROWDING
     chain_s = max(step_s, fetch_s) + jitter_s
     whole_s = max(chain_s, cores_s) + hand_s
-    # A step that shares its cores takes longer, and workers get ahead of it meanwhile.
-    waited_s = hand_s + jitter_s + max(0.0, fetch_s - max(step_s, cores_s))
+    waited_s = hand_s + jitter_s + max(0.0, fetch_s - step_s)
+    if busy > work.num_cores:
+        # A step that shares its cores takes longer, and workers get ahead of it meanwhile.
+        shared = (costs.step_cores + setting.num_workers) / work.num_cores
+        waited_s = max(hand_s + jitter_s, whole_s - STRETCH * shared * step_s)
     chain = _larger(costs, setting, work, step_s, fetch_s)
     bound = "cores" if cores_s > chain_s else chain
     return whole_s, min(1.0, waited_s / max(whole_s, 1e-12)), bound

@@ -142,7 +142,7 @@ class _Probe:
                 found.costs, settings, work, found.trials, self._run_trial, budget_s
             )
             ranked = rank(found.costs, settings, work, found.trials)
-        pick = choose(ranked) if ranked else None
+        pick = choose(ranked, work) if ranked else None
         return Outcome(
             found=found,
             ranked=ranked,
@@ -198,11 +198,11 @@ class _Probe:
 
     def _trials_budget_s(self, ranked: list[Candidate], found: Found, work: Work) -> float:
         """Return what trials may take: nothing where they are made, or tell nothing."""
-        wanted = worth_trying(ranked, 3)
+        wanted = worth_trying(ranked, work, 3)
         if all(trial_key(one) in found.trials for one in wanted) or len(wanted) < 2:
             return 0.0
         best = ranked[0].prediction
-        simplest = choose(ranked)
+        simplest = choose(ranked, work)
         model_s = found.costs.step_s / work.batch_size
         if simplest.prediction.samples_per_s * model_s > 1 - _POINTLESS:
             return 0.0  # no other loader can be faster than the model

@@ -115,7 +115,7 @@ def step_costs(
         most=most_steps,
     )
     cpu_s = (time.process_time() - cpu_s) / max(1, len(steps))
-    step_s = float(np.mean(steps)) if steps else first_s
+    step_s = _typical(steps) if steps else first_s
     free_s = max(0.0, step_s - float(np.mean(asked))) if on_gpu and asked else 0.0
     if most_steps < _FEW_STEPS:
         return StepCosts(
@@ -177,6 +177,11 @@ def _repeat(
         if len(seconds) >= 5 and len(seconds) > least and _is_known(seconds):
             break
     return seconds
+
+
+def _typical(seconds: list[float]) -> float:
+    """Return the median; of very few the least, as the first steps still find their memory."""
+    return float(np.median(seconds)) if len(seconds) >= 5 else min(seconds)
 
 
 def _is_known(seconds: list[float]) -> bool:

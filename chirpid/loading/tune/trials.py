@@ -53,7 +53,7 @@ def try_settings(
     the best is tried, too.
     """
     known, until = dict(trials), Until(budget_s)
-    queue = [s for s in worth_trying(rank(costs, settings, work, known), _AT_MOST)
+    queue = [s for s in worth_trying(rank(costs, settings, work, known), work, _AT_MOST)
              if trial_key(s) not in known]  # fmt: skip
     slice_s = budget_s / max(2, len(queue) + 2)
     left = list(settings)
@@ -72,7 +72,7 @@ def try_settings(
         try_once(setting)
         new.append(setting)
         if not queue and (ranked := rank(costs, left, work, known)):
-            pick = choose(ranked)
+            pick = choose(ranked, work)
             if not pick.prediction.tried:
                 queue.append(pick.setting)
     for setting in reversed(_close(costs, new, work, known)):

@@ -64,22 +64,30 @@ def test_the_device_is_for_sets_that_fit_beside_the_model() -> None:
     assert [s.mode for s in found] == [Mode.eager]
     assert all(s.backend is Backend.inline for s in candidates(WORK, not_))
     gpu = costs(step_core_s=0.004, transfer_s=0.004, gather_s=1e-4)
-    assert choose(rank(gpu, candidates(WORK, fits), WORK)).setting.backend is Backend.device
+    assert choose(rank(gpu, candidates(WORK, fits), WORK), WORK).setting.backend is Backend.device
 
 
 def test_the_simplest_of_equals_is_taken() -> None:
     """A gather of 10 microseconds a sample: handing it over gains less than it is worth."""
-    picked = choose(rank(COSTS, candidates(WORK, ALL), WORK))
+    picked = choose(rank(COSTS, candidates(WORK, ALL), WORK), WORK)
     assert picked.setting == INLINE[Mode.cached]
     best = rank(COSTS, candidates(WORK, ALL), WORK)[0].prediction.total_s
     assert picked.prediction.total_s <= best * (1 + HYSTERESIS)
+
+
+def test_where_ram_is_short_rows_of_ones_own_are_simpler_than_a_map() -> None:
+    short = work(recordings_stay=False)
+    picked = choose(rank(COSTS, candidates(short, ALL), short), short)
+    assert picked.setting == INLINE[Mode.eager]
+    over = Limits(max_workers=2, ram_bytes=100 * MIB)
+    assert choose(rank(COSTS, candidates(short, over), short), short).setting.mode is Mode.cached
 
 
 def test_many_cores_beside_a_gpu_get_as_many_decoders_as_it_takes() -> None:
     gpu = costs(step_core_s=0.004)
     w = work(num_cores=16)
     limits = Limits(modes=(Mode.lazy,), max_workers=16)
-    pick = choose(rank(gpu, candidates(w, limits), w))
+    pick = choose(rank(gpu, candidates(w, limits), w), w)
     # 32 x 1.8 ms of decoding: two workers keep up with a step of 40 ms, five with a validation.
     assert pick.setting.backend is Backend.threads
     assert 2 <= pick.setting.num_workers <= 5
@@ -89,18 +97,18 @@ def test_processes_are_for_what_threads_cannot_do_at_once() -> None:
     gpu = costs(step_core_s=0.004, serial_share=0.9)
     w = work(num_cores=16)
     limits = Limits(modes=(Mode.lazy,), max_workers=16)
-    assert choose(rank(gpu, candidates(w, limits), w)).setting.backend is Backend.processes
+    assert choose(rank(gpu, candidates(w, limits), w), w).setting.backend is Backend.processes
 
 
 def test_a_trial_overrules_the_model() -> None:
     settings = candidates(WORK, Limits(modes=(Mode.lazy,), max_workers=2))
-    by_model = choose(rank(COSTS, settings, WORK)).setting
+    by_model = choose(rank(COSTS, settings, WORK), WORK).setting
     assert by_model.num_workers
     trials = {
         trial_key(by_model): Measured(0.2, 0.0, 9),
         trial_key(INLINE[Mode.lazy]): Measured(0.1, 0.6, 9),
     }
-    assert choose(rank(COSTS, settings, WORK, trials)).setting == INLINE[Mode.lazy]
+    assert choose(rank(COSTS, settings, WORK, trials), WORK).setting == INLINE[Mode.lazy]
 
 
 def test_a_trial_teaches_of_settings_like_it() -> None:
@@ -114,9 +122,9 @@ def test_a_trial_teaches_of_settings_like_it() -> None:
 
 def test_what_is_tried_trains_differently_and_is_near_the_best() -> None:
     ranked = rank(COSTS, candidates(WORK, ALL), WORK)
-    tried = worth_trying(ranked, 3)
+    tried = worth_trying(ranked, WORK, 3)
     assert len({trial_key(s) for s in tried}) == len(tried) == 3
     assert Backend.inline in {s.backend for s in tried}
     assert all(s.keeps for s in tried)  # lazy takes several times as long
-    assert worth_trying([], 3) == []
-    assert worth_trying(ranked[:1], 3) == [ranked[0].setting]
+    assert worth_trying([], WORK, 3) == []
+    assert worth_trying(ranked[:1], WORK, 3) == [ranked[0].setting]

@@ -32,13 +32,13 @@ class World:
 def picked(world: World) -> Setting:
     trials = try_settings(COSTS, LAZY, WORK, {}, world.run, budget_s=1.0)
     left = [s for s in LAZY if trial_key(s) not in world.broken]
-    return choose(rank(COSTS, left, WORK, trials)).setting
+    return choose(rank(COSTS, left, WORK, trials), WORK).setting
 
 
 def test_what_was_measured_to_be_the_best_is_taken() -> None:
     """All that has workers takes twice as long as the model says: inline it is, which it did not
     think of."""
-    assert choose(rank(COSTS, LAZY, WORK)).setting.backend is Backend.threads
+    assert choose(rank(COSTS, LAZY, WORK), WORK).setting.backend is Backend.threads
     with_workers = {s: 2.0 for s in LAZY if s.num_workers}
     assert picked(World(with_workers)) == INLINE[Mode.lazy]
     assert picked(World({})).backend is Backend.threads
