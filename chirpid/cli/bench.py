@@ -36,8 +36,8 @@ def main(argv: Sequence[str]) -> int:
             _loaders(arguments, command, Path(folder))
         elif arguments.what == "memory":
             _memory(arguments, command, Path(folder))
-        elif arguments.what == "auto":
-            _auto(arguments, command, Path(folder))
+        elif arguments.what in ("auto", "advice"):
+            _workloads(arguments, command, Path(folder))
         else:
             _soak(arguments, command, Path(folder))
     return 0
@@ -92,23 +92,29 @@ def _memory(arguments: argparse.Namespace, command: str, folder: Path) -> None:
     _publish(arguments, command, memory.as_json(rows), memory.markdown(rows))
 
 
-def _auto(arguments: argparse.Namespace, command: str, folder: Path) -> None:
+def _workloads(arguments: argparse.Namespace, command: str, folder: Path) -> None:
     from dataclasses import replace
 
-    from chirpid.bench.auto import search
+    from chirpid.bench.auto import following, search
     from chirpid.bench.auto.workloads import WORKLOADS
-    from chirpid.cli import bench_auto
+    from chirpid.cli import bench_advice, bench_auto
 
     names = _chosen(arguments.only, tuple(one.name for one in WORKLOADS), "workload")
     wanted = [one for one in WORKLOADS if one.name in names]
     samples = arguments.samples or (QUICK_SAMPLES if arguments.quick else None)
     if samples is not None:
         wanted = [replace(one, recordings=samples) for one in wanted]
+    duration_s = QUICK_DURATION_S if arguments.quick else 5.0
+    if arguments.what == "advice":
+        told = bench_advice.measure(folder, wanted, turns=arguments.seeds or 1,
+                                    duration_s=duration_s, say=_say)  # fmt: skip
+        _publish(arguments, command, following.as_json(told), following.markdown(told))
+        return
     rows = bench_auto.measure(
         folder,
         wanted,
         turns=arguments.seeds or (1 if arguments.quick else 3),
-        duration_s=QUICK_DURATION_S if arguments.quick else 5.0,
+        duration_s=duration_s,
         say=_say,
     )
     staged = [one for one in wanted if any(row.workload == one.name for row in rows)]
@@ -201,6 +207,7 @@ def _parser() -> argparse.ArgumentParser:
         "loaders": "our loaders, plain torch and other libraries at the same work",
         "memory": "peak memory of each mode as the set grows tenfold",
         "auto": "what loader=auto picks, against every fixed setting and plain torch",
+        "advice": "what following the advice of a run brings, on poor settings",
         "soak": "thousands of epochs: memory, descriptors and threads must stay flat",
     }
     for name, text in about.items():
@@ -214,9 +221,9 @@ def _parser() -> argparse.ArgumentParser:
             one.add_argument("--epochs", type=_positive, help="of each case, 3000")
             continue
         one.add_argument("--samples", type=_positive, help="rows of a pass, as each work has them")
-        if name in ("loaders", "auto"):
+        if name in ("loaders", "auto", "advice"):
             one.add_argument("--seeds", type=_positive, help="turns, each of another order")
-        if name != "auto":
+        if name not in ("auto", "advice"):
             one.add_argument("--batch-size", type=_positive, help="rows of a batch")
         if name == "loaders":
             one.add_argument("--num-batches", type=_positive, help="instead of --samples")

@@ -37,7 +37,7 @@ def measure(
         if workload.slow_disk is not None:  # each worker takes as much memory again as is spared
             settings = [one for one in settings if "processes" not in one.name]
         try:
-            with _trainings(workload, root) as ask:
+            with trainings(workload, root) as ask:
                 rows += search(workload, settings, ask, turns=turns, say=say)
         except BenchmarkError as error:
             if workload.slow_disk is None:
@@ -47,7 +47,7 @@ def measure(
 
 
 @contextmanager
-def _trainings(workload: Workload, root: Path) -> Iterator[Ask]:
+def trainings(workload: Workload, root: Path) -> Iterator[Ask]:
     """Give what trains on a workload, in a child that has been warmed up by one training."""
     with ExitStack() as stack:
         child = stack.enter_context(_child())

@@ -20,6 +20,7 @@ from rich.console import Console
 from chirpid import build
 from chirpid.bench.auto.cgroups import forget_pages
 from chirpid.bench.auto.torch_loader import TorchBackend
+from chirpid.cli import advising
 from chirpid.cli.prepare import Prepared, prepare, prepare_loader
 from chirpid.cli.training import engine_of
 from chirpid.config.store import compose
@@ -62,6 +63,7 @@ def train(overrides: list[str], *, plain_torch: bool, folder: Path) -> dict[str,
         f"{plan.num_workers.value}",
         "predicted": {} if prepared.tuned is None else prepared.tuned.predicted(),
         "told": heard.getvalue().splitlines(),
+        **advising.results(prepared, [outcome], whole=True),
         **_figures(outcome),
     }
 

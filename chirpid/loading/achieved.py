@@ -102,17 +102,19 @@ def costs_of(
 
     Args:
         model_threads: of the processor that compute a step; None where a GPU does it. A step that
-            shares its cores with workers lasts longer than it would alone: then its core-seconds
-            tell how long, which count waiting for one another, too, so that rather too little is
-            promised.
+            shares its cores with workers lasts longer than it would alone, by what they worked at
+            most.
     """
     size = work.batch_size
     stages, disk_s = achieved.core_stages(size), achieved.disk_s(size)
     core_s = achieved.load_core_s(size)
     step_s = achieved.batch_s * (1 - achieved.wait_share)
     step_core_s = max(0.0, achieved.cpu_cores * achieved.batch_s - size * core_s)
-    if model_threads and setting.num_workers and step_core_s > 0:
-        step_s = min(step_s, step_core_s / model_threads)
+    if model_threads and setting.num_workers:
+        # What fetching leaves to the step is shared by the step's threads: no more is promised,
+        # however little the step worked, as others may have had the cores.
+        freed_s = size * core_s / model_threads
+        step_s = min(step_s, max(step_s - freed_s, step_core_s / model_threads))
     gather_s = stages.pop("gather", 0.0) or work.batch_bytes / max(1, size) / GATHER_BYTES_PER_S
     costs = Costs(
         batch_size=size,

@@ -131,6 +131,9 @@ def test_a_step_that_shared_its_cores_is_taken_for_what_it_worked() -> None:
     advice = advise(costs, TWO, one, WORK, Limits(max_workers=2))
     assert (advice.bound, advice.overrides[0]) == ("cores", "mode=cached")
     assert 1.4 < advice.predicted_gain <= 250 / 150
+    # Others had the cores: the step would not be shorter by more than what fetching took of them.
+    crowded = Achieved(0.25, 0.02, {"decode": 0.006}, cpu_cores=1.0, fetch_cores=0.4)
+    assert costs_of(crowded, TWO, WORK, model_threads=2).step_s == pytest.approx(0.245 - 0.05)
     # On a GPU its core-seconds say nothing: the step is as long as it was.
     assert costs_of(one, TWO, WORK).step_s == pytest.approx(0.245)
 
