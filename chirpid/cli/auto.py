@@ -227,7 +227,8 @@ def binds(bound: str) -> str:
     """Return in words what binds."""
     words = {"model": "the model bounds it", "cores": "model and loading share the cores",
              "lock": "Python's lock bounds it", "copy": "copying bounds it",
-             "disk": "the disk bounds it"}  # fmt: skip
+             "disk": "the disk bounds it", "decode": "decoding bounds it",
+             "resample": "resampling bounds it"}  # fmt: skip
     return words.get(bound, f"the {bound} bounds it")
 
 
