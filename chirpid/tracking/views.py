@@ -40,13 +40,14 @@ def charts_address(metric: str, *, view: bool) -> str:
     Args:
         view: the run has a saved view, whose charts are shown.
     """
+    page = "#/experiments/{{mlflow.experiment_id}}/runs?workflowType=machine_learning"
+    page += "&compareRunsMode=CHART"
+    if view:  # which brings its own search and order; others in the address would win over it
+        return page + "&viewStateShareKey={{chirpid.view}}"
     # Sorted by a metric the page shows a flat list; by time it would fold it into the parent.
     by = quote(f"metrics.`{metric}`", safe="")
     search = quote("tags.mlflow.parentRunId = '", safe="") + "{{mlflow.run_id}}%27"
-    return (
-        "#/experiments/{{mlflow.experiment_id}}/runs?workflowType=machine_learning"
-        f"&compareRunsMode=CHART&searchFilter={search}&orderByKey={by}&orderByAsc=false"
-    ) + ("&viewStateShareKey={{chirpid.view}}" if view else "")
+    return f"{page}&searchFilter={search}&orderByKey={by}&orderByAsc=false"
 
 
 def view_tag(run_id: str, name: str, charts: Sequence[str], *, now_ms: int) -> tuple[str, str]:
