@@ -103,12 +103,12 @@ def advice_of(
         found: by a probe, if there was one. It counts as long as it explains the run.
     """
     setting = setting_of(prepared)
-    threads = torch.get_num_threads() if prepared.device.type == "cpu" else None
-    own = costs_of(achieved, setting, work, model_threads=threads)
+    ways = ways_of(prepared, setting, work)
+    own = costs_of(achieved, setting, work, model_threads=ways.model_threads)
     costs, trials = own, None
     if found is not None and _explains(found.costs, setting, achieved, work):
         costs, trials = found.costs, found.trials
-    advice = advise(costs, setting, achieved, work, ways_of(prepared, setting, work), trials)
+    advice = advise(costs, setting, achieved, work, ways, trials)
     # What a step takes alone is known from a probe, or where nothing worked beside it.
     is_alone = setting.backend in (Backend.inline, Backend.device)
     known = costs is not own or is_alone
@@ -135,6 +135,7 @@ def ways_of(prepared: Prepared, setting: Setting, work: Work) -> Ways:
         picks_itself=asked.policy is Policy.auto,
         cache_gib=config.mode.cache_gib,
         eval_batch_bytes=(asked.eval_batch_size or asked.batch_size) * row_bytes,
+        model_threads=torch.get_num_threads() if prepared.device.type == "cpu" else None,
         decoding=_decoding(prepared, setting),
     )
 

@@ -16,6 +16,7 @@ COMMANDS = {
     "ui": "open MLflow on the runs",
     "sync": "send to the tracking server what it has missed while it was away",
     "hardware": "show what this machine has and what would be planned for it",
+    "profile": "measure where the time of a training goes, without training",
     "shard": "write a set as shards that other machines can train on",
     "cache": "list and remove caches",
     "bench": "measure our loaders beside plain torch on this machine",

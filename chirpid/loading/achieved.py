@@ -17,6 +17,10 @@ READS_BYTES = 1024
 """A sample that brings more than this from a disk is read, not taken from the page cache."""
 IDLE_SHARE = 0.8
 """Workers that are busy for less of the time have no room to work ahead, or nothing to do."""
+UNFAIR = 1.6
+"""By how much more than its share of all cores what fetches slows down a step beside it."""
+STEP_SHARE = 0.85
+"""Share of their time that the threads of a step work with nothing else beside them."""
 _MOST_SPREAD = 3.0
 STAGES = ("decode", "resample", "frontend", "gather", "read")
 
@@ -110,11 +114,11 @@ def costs_of(
     core_s = achieved.load_core_s(size)
     step_s = achieved.batch_s * (1 - achieved.wait_share)
     step_core_s = max(0.0, achieved.cpu_cores * achieved.batch_s - size * core_s)
-    if model_threads and setting.num_workers:
-        # What fetching leaves to the step is shared by the step's threads: no more is promised,
-        # however little the step worked, as others may have had the cores.
-        freed_s = size * core_s / model_threads
-        step_s = min(step_s, max(step_s - freed_s, step_core_s / model_threads))
+    if crowds(achieved, setting, work, model_threads) and model_threads:
+        # However little the step worked, no more is promised: other programs may have had the
+        # cores. Threads of a step wait for the slowest, so it is more than a fair share.
+        freed_s = UNFAIR * size * core_s / work.num_cores
+        step_s = min(step_s, max(step_s - freed_s, step_core_s / (STEP_SHARE * model_threads)))
     gather_s = stages.pop("gather", 0.0) or work.batch_bytes / max(1, size) / GATHER_BYTES_PER_S
     costs = Costs(
         batch_size=size,
@@ -133,6 +137,20 @@ def costs_of(
         },
     )
     return _with_spread(costs, achieved, setting, work)
+
+
+def crowds(achieved: Achieved, setting: Setting, work: Work, model_threads: int | None) -> bool:
+    """Return whether workers took cores from the training step.
+
+    Args:
+        model_threads: of the processor that compute a step; None where a GPU does it.
+    """
+    fetching = achieved.load_core_s(work.batch_size) * work.batch_size / achieved.batch_s
+    if not setting.num_workers or fetching < 0.05 * work.num_cores:
+        return False
+    if model_threads is None:
+        return achieved.cpu_cores >= 0.8 * work.num_cores
+    return model_threads + fetching > work.num_cores
 
 
 def _with_spread(costs: Costs, achieved: Achieved, setting: Setting, work: Work) -> Costs:

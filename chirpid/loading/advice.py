@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from chirpid.loading.achieved import Achieved
+from chirpid.loading.achieved import Achieved, crowds
 from chirpid.loading.plan import in_flight
 from chirpid.loading.tune.choose import (
     Candidate,
@@ -76,6 +76,8 @@ class Ways:
     """As the settings say; a budget is never advised to be lowered."""
     eval_batch_bytes: int = 0
     """Bytes of a batch of validation, where it is the larger."""
+    model_threads: int | None = None
+    """Of the processor that compute a step; None where a GPU does it."""
     decoding: str = "decoding"
     """What decoding is called: what makes it dear may be worth saying."""
 
@@ -99,7 +101,7 @@ def advise(
     ways = limits if isinstance(limits, Ways) else Ways(limits=limits)
     measured = Measured(achieved.batch_s, achieved.wait_share)
     now = _as_it_was(predict(costs, setting, work, measured), achieved, work)
-    bound = _bound(achieved, work)
+    bound = _bound(achieved, setting, work, ways.model_threads)
     if bound == "model":
         return _nothing(achieved, bound, work, ways)
     known = {**(trials or {}), trial_key(setting): measured}
@@ -149,15 +151,12 @@ def _gain(now: Prediction, then: Prediction) -> float:
     return now.epoch_s / max(then.epoch_s, 1e-12)
 
 
-def _bound(achieved: Achieved, work: Work) -> str:
+def _bound(achieved: Achieved, setting: Setting, work: Work, model_threads: int | None) -> str:
     """Return what the run could not go faster than."""
     if achieved.wait_share >= 0.05:
         name = _dearest(achieved, work)[0]
         return _BOUNDS.get(name, name)
-    load_cores = achieved.load_core_s(work.batch_size) * work.batch_size / achieved.batch_s
-    if load_cores >= 0.05 * work.num_cores and achieved.cpu_cores >= 0.8 * work.num_cores:
-        return "cores"
-    return "model"
+    return "cores" if crowds(achieved, setting, work, model_threads) else "model"
 
 
 def _dearest(achieved: Achieved, work: Work) -> tuple[str, float]:
@@ -208,7 +207,7 @@ def _change(
 
 def _blame(achieved: Achieved, bound: str) -> str:
     if bound == "cores":
-        return f"Model and loader shared {achieved.cpu_cores:.1f} busy cores"
+        return "Model and loader shared the cores, and each slowed the other down"
     return f"The loader bound this run: the model waited {100 * achieved.wait_share:.0f} % of it"
 
 

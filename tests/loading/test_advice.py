@@ -123,18 +123,20 @@ def test_time_off_the_core_is_time_at_the_disk_if_the_disk_brought_anything() ->
 
 
 def test_a_step_that_shared_its_cores_is_taken_for_what_it_worked() -> None:
-    # 250 ms a batch on two busy cores: 200 of 500 core-milliseconds fetched, 300 were the model's.
-    one = Achieved(0.25, 0.02, {"decode": 0.006}, cpu_cores=2.0, fetch_cores=0.8)
+    # 250 ms a batch on two cores, of which fetching took 100 core-milliseconds and the step 300.
+    one = Achieved(0.25, 0.02, {"decode": 0.006}, cpu_cores=1.6, fetch_cores=0.4)
     costs = costs_of(one, TWO, WORK, model_threads=2)
-    assert costs.row_core_s == pytest.approx(0.004)
-    assert costs.step_s == pytest.approx(0.15)
-    advice = advise(costs, TWO, one, WORK, Limits(max_workers=2))
+    assert costs.row_core_s == pytest.approx(0.002)
+    assert costs.step_s == pytest.approx(max(0.245 - 0.8 * 0.1, 0.3 / 2 / 0.85))
+    ways = Ways(limits=Limits(max_workers=2), model_threads=2)
+    advice = advise(costs, TWO, one, WORK, ways)
     assert (advice.bound, advice.overrides[0]) == ("cores", "mode=cached")
-    assert 1.4 < advice.predicted_gain <= 250 / 150
+    assert 1.3 < advice.predicted_gain <= 250 / 176
     # Others had the cores: the step would not be shorter by more than what fetching took of them.
-    crowded = Achieved(0.25, 0.02, {"decode": 0.006}, cpu_cores=1.0, fetch_cores=0.4)
-    assert costs_of(crowded, TWO, WORK, model_threads=2).step_s == pytest.approx(0.245 - 0.05)
-    # On a GPU its core-seconds say nothing: the step is as long as it was.
+    crowded = Achieved(0.25, 0.02, {"decode": 0.006}, cpu_cores=0.8, fetch_cores=0.4)
+    assert costs_of(crowded, TWO, WORK, model_threads=2).step_s == pytest.approx(0.245 - 0.08)
+    # A core is left for fetching, or a GPU computes the step: it is as long as it was.
+    assert costs_of(one, TWO, WORK, model_threads=1).step_s == pytest.approx(0.245)
     assert costs_of(one, TWO, WORK).step_s == pytest.approx(0.245)
 
 
@@ -151,11 +153,12 @@ def test_what_is_not_fixed_is_named_when_the_mode_changes() -> None:
     one = Achieved(0.25, 0.02, {"decode": 0.006}, cpu_cores=2.0, fetch_cores=0.8)
     costs = costs_of(one, TWO, WORK, model_threads=2)
     keeps_threads = Limits(max_workers=2, backends=(Backend.threads,), num_workers=2, prefetch=2)
-    free = advise(costs, TWO, one, WORK, Ways(limits=keeps_threads, fixed=()))
+    ways = Ways(limits=keeps_threads, fixed=(), model_threads=2)
+    free = advise(costs, TWO, one, WORK, ways)
     assert free.overrides == (
         "mode=cached", "loader.backend=threads", "loader.num_workers=2", "loader.prefetch=2",
     )  # fmt: skip
-    itself = advise(costs, TWO, one, WORK, Ways(limits=keeps_threads, fixed=(), picks_itself=True))
+    itself = advise(costs, TWO, one, WORK, replace(ways, picks_itself=True))
     assert itself.overrides == ("mode=cached",)
 
 
