@@ -60,7 +60,7 @@ def test_explain_shows_every_setting_and_what_a_probe_found_is_remembered(
     head = next(k for k, line in enumerate(first.out.splitlines()) if line.startswith("mode  "))
     rows = [line.split() for line in first.out.splitlines()[head + 1 :] if line.split()[8:]]
     assert {row[0] for row in rows} >= {"cached", "eager", "lazy"}
-    assert sum("taken" in row for row in rows) == 1
+    assert sum("<-" in row for row in rows) == 1
 
     second = train(root, tmp_path, *AUTO, "explain=true", "loader.probe_s=0.1")
     assert ", remembered)" in second.out
