@@ -68,6 +68,9 @@ def call(command: str) -> Ended:
             plots.setattr("matplotlib.figure.Figure.savefig", lambda *args, **kwargs: None)
         if command.startswith("python train.py"):
             code = train_command.main(with_fast(command)[2:])
+        elif command.startswith("chirpid profile "):
+            words = [*with_fast(command)[1:], "--seconds", "1"]
+            code = chirpid_command.main(words)
         elif command.startswith("chirpid shard "):  # what is trained on it is made short, too
             code = chirpid_command.main(with_fast(command)[1:])
         elif command.startswith("chirpid "):

@@ -19,8 +19,6 @@ IDLE_SHARE = 0.8
 """Workers that are busy for less of the time have no room to work ahead, or nothing to do."""
 UNFAIR = 1.6
 """By how much more than its share of all cores what fetches slows down a step beside it."""
-STEP_SHARE = 0.85
-"""Share of their time that the threads of a step work with nothing else beside them."""
 _MOST_SPREAD = 3.0
 STAGES = ("decode", "resample", "frontend", "gather", "read")
 
@@ -118,7 +116,7 @@ def costs_of(
         # However little the step worked, no more is promised: other programs may have had the
         # cores. Threads of a step wait for the slowest, so it is more than a fair share.
         freed_s = UNFAIR * size * core_s / work.num_cores
-        step_s = min(step_s, max(step_s - freed_s, step_core_s / (STEP_SHARE * model_threads)))
+        step_s = min(step_s, max(step_s - freed_s, step_core_s / model_threads))
     gather_s = stages.pop("gather", 0.0) or work.batch_bytes / max(1, size) / GATHER_BYTES_PER_S
     costs = Costs(
         batch_size=size,

@@ -127,11 +127,14 @@ def test_a_step_that_shared_its_cores_is_taken_for_what_it_worked() -> None:
     one = Achieved(0.25, 0.02, {"decode": 0.006}, cpu_cores=1.6, fetch_cores=0.4)
     costs = costs_of(one, TWO, WORK, model_threads=2)
     assert costs.row_core_s == pytest.approx(0.002)
-    assert costs.step_s == pytest.approx(max(0.245 - 0.8 * 0.1, 0.3 / 2 / 0.85))
+    assert costs.step_s == pytest.approx(max(0.245 - 0.8 * 0.1, 0.3 / 2))
     ways = Ways(limits=Limits(max_workers=2), model_threads=2)
     advice = advise(costs, TWO, one, WORK, ways)
     assert (advice.bound, advice.overrides[0]) == ("cores", "mode=cached")
-    assert 1.3 < advice.predicted_gain <= 250 / 176
+    assert 1.3 < advice.predicted_gain <= 250 / 165
+    # Its own core-seconds, on all its threads, it takes in any case.
+    spinning = Achieved(0.25, 0.02, {"decode": 0.006}, cpu_cores=2.0, fetch_cores=0.4)
+    assert costs_of(spinning, TWO, WORK, model_threads=2).step_s == pytest.approx(0.2)
     # Others had the cores: the step would not be shorter by more than what fetching took of them.
     crowded = Achieved(0.25, 0.02, {"decode": 0.006}, cpu_cores=0.8, fetch_cores=0.4)
     assert costs_of(crowded, TWO, WORK, model_threads=2).step_s == pytest.approx(0.245 - 0.08)
