@@ -60,7 +60,8 @@ def report_run(
     for line in (auto.achieved_line(results), advising.line(results)):
         if line is not None:
             console.print(line)
-    tracker.set_tags(run, advising.tags(results))
+    if told := advising.tags(results):
+        tracker.set_tags(run, told)
     if results["leaky"]:
         console.print("These folds leak, on purpose: groups are on both sides. Do not report them.")
     if results["optimistic"]:
