@@ -16,6 +16,7 @@ from chirpid.config.paths import cache_dir
 from chirpid.config.schema import DatasetKind
 from chirpid.data.modes import store_key, whole_cache
 from chirpid.data.rows import note_on_lazy
+from chirpid.errors import ChirpError
 from chirpid.loading.achieved import Achieved, bound_share, costs_of
 from chirpid.loading.advice import (
     LEAST_BATCHES,
@@ -49,20 +50,31 @@ def results(
     Args:
         whole: the run was not stopped and resumed.
     """
+    try:
+        advice, share = _of_run(prepared, outcomes, whole=whole)
+    except (ChirpError, OSError, RuntimeError, ValueError) as error:  # the run is done: keep it
+        why = (str(error).splitlines() or [type(error).__name__])[0]
+        advice, share = Advice(f"Nothing can be said of this run: {why}", "unknown"), None
+    return {"advice": {**advice.as_json(), "bound_share": share}}
+
+
+def _of_run(
+    prepared: Prepared, outcomes: Sequence[FoldOutcome], *, whole: bool
+) -> tuple[Advice, float | None]:
     figures, work = _mean(outcomes), work_now(prepared)
     if figures is None or _is_short(figures, outcomes, work):
-        return {"advice": {**TOO_SHORT.as_json(), "bound_share": None}}
+        return TOO_SHORT, None
     achieved = Achieved.of(figures, work.batch_size, epoch_samples=work.train_samples)
     advice, share = advice_of(prepared, achieved, work, found=_recalled(prepared))
     if note := _far_apart(prepared, figures["loader/samples_per_s"], whole=whole):
         advice = replace(advice, sentence=f"{advice.sentence} {note}")
-    return {"advice": {**advice.as_json(), "bound_share": share}}
+    return advice, share
 
 
 def line(told: Mapping[str, Any]) -> str | None:
     """Return what the console says of results.json; None where there is nothing to say."""
     advice = told.get("advice")
-    if not isinstance(advice, dict) or advice["bound"] == TOO_SHORT.bound:
+    if not isinstance(advice, dict) or advice["sentence"] == TOO_SHORT.sentence:
         return None
     return f"advice: {advice['sentence']}"
 

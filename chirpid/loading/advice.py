@@ -120,7 +120,7 @@ def advise(
 
 def _as_it_was(run: Prediction, achieved: Achieved, work: Work) -> Prediction:
     """Return what a run came to: in its batches, the wait for the first of them is counted."""
-    epoch_s = work.train_samples / work.batch_size * achieved.batch_s
+    epoch_s = math.ceil(work.train_samples / work.batch_size) * achieved.batch_s
     more_s = work.folds * work.epochs * (run.epoch_s - epoch_s)
     return replace(run, epoch_s=epoch_s, total_s=run.total_s - more_s)
 
