@@ -22,6 +22,7 @@ from chirpid.audio.augment import (
 )
 from chirpid.audio.frontend import FrontEnd
 from chirpid.seeds import keys_of
+from tests.examples import examples
 
 KEYS = keys_of(f"recording {n}.wav@{n % 7}" for n in range(400))
 ALL = AugmentRule(
@@ -63,7 +64,7 @@ def inputs_of(name: str, count: int) -> torch.Tensor:
     return waves(count) if name == "wave" else spectrograms(count)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     name=st.sampled_from(list(CHANGES)),
     index=st.lists(st.integers(0, 39), min_size=1, max_size=12, unique=True),

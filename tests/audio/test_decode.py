@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from chirpid.audio.decode import MEAN, Decoder, probe, read_window, read_windows
 from chirpid.audio.files import UnusableRecordingError, open_recording
 from chirpid.errors import DataError
+from tests.examples import examples
 
 RATE_HZ = 32000
 CODINGS = {
@@ -91,7 +92,9 @@ def test_a_window_equals_that_part_of_a_whole_decode(
 
 @given(data=st.data())
 @settings(
-    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(12),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @pytest.mark.parametrize("name", ["pcm16_stereo.wav", "vorbis.ogg", "mp3.mp3", "opus.ogg"])
 def test_windows_do_not_depend_on_what_was_read_before(

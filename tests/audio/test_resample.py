@@ -16,6 +16,7 @@ from chirpid.audio.resample import (
     source_span,
     to_rate,
 )
+from tests.examples import examples
 
 PAIRS = [(44100, 32000), (48000, 32000), (22050, 32000), (16000, 22050), (96000, 32000),
          (32000, 48000), (44099, 32000), (32000, 32000)]  # fmt: skip
@@ -47,7 +48,7 @@ def test_a_window_is_the_cut_of_the_whole(from_hz: int, to_hz: int) -> None:
         assert torch.allclose(found, whole[cut : cut + to_hz], atol=2e-6)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(
     pair=st.sampled_from(PAIRS),
     start=st.integers(-50_000, 200_000),

@@ -18,6 +18,7 @@ from chirpid.loading.backends.device import DeviceBackend
 from chirpid.loading.backends.inline import InlineBackend
 from chirpid.loading.backends.processes import ProcessesBackend
 from chirpid.types import Mode, Order, StartMethod
+from tests.examples import examples
 from tests.loading.test_backends import backend_of
 from tests.workbench import KINDS, dataset_of, maker_of
 
@@ -45,7 +46,9 @@ def same(a: list, b: list) -> bool:
 
 
 @settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(30),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(
     kind=st.sampled_from(KINDS),

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from chirpid.data.splits import Folds, check_no_leak, inner_split
 from chirpid.errors import ConfigError, DataError
 from chirpid.types import GroupBy
+from tests.examples import examples
 from tests.folding import fold_sets, folds_of
 
 
@@ -23,13 +24,12 @@ def collections(draw: st.DrawFn) -> dict[str, Any]:
     labels = draw(st.lists(st.integers(0, 4), min_size=num, max_size=num))
     groups = draw(st.lists(st.integers(0, num_groups - 1), min_size=num, max_size=num))
     copies = draw(st.dictionaries(st.integers(0, num - 1), st.integers(0, num - 1), max_size=3))
-    audio = [f"hash {copies.get(row, row)}" for row in range(num)]
     # Two classes shared by two recordists each, so that the set can be split at all.
     labels[:8], groups[:8] = [0, 1] * 4, [0, 0, 1, 1, 2, 2, 3, 3]
     return {
         "labels": labels,
         "groups": [f"by {group}" for group in groups],
-        "audio": audio,
+        "audio": [f"hash {copies.get(row, row)}" for row in range(num)],
         "segments": draw(st.lists(st.integers(0, 4), min_size=num, max_size=num)),
         "seed": draw(st.integers(0, 5)),
     }
@@ -45,7 +45,7 @@ def splittable(**case: Any) -> tuple[Folds, np.ndarray] | None:
 
 
 @given(collections(), st.sampled_from(["grouped_kfold", "holdout"]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_no_recordist_recording_or_duplicate_audio_is_in_two_folds(
     case: dict[str, Any], kind: str
 ) -> None:
@@ -60,7 +60,7 @@ def test_no_recordist_recording_or_duplicate_audio_is_in_two_folds(
 
 
 @given(collections())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 def test_every_segment_is_validated_exactly_once(case: dict[str, Any]) -> None:
     made = splittable(**case, num_folds=3)
     if made is None:
@@ -76,7 +76,7 @@ def test_every_segment_is_validated_exactly_once(case: dict[str, Any]) -> None:
 
 
 @given(collections(), st.randoms(use_true_random=False), st.sampled_from(list(GroupBy)))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 def test_the_order_of_the_rows_does_not_matter(
     case: dict[str, Any], random: Any, group_by: GroupBy
 ) -> None:
@@ -270,7 +270,7 @@ def test_the_leak_check_finds_a_leak(word: str) -> None:
 
 
 @given(collections(), st.floats(0.1, 0.5))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 def test_an_inner_split_keeps_units_whole_and_leaves_both_parts_something(
     case: dict[str, Any], fraction: float
 ) -> None:

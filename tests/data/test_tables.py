@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from chirpid.data.tables import ROW, apply_filter, find_encoding, read_table
 from chirpid.errors import ConfigError, DataError
+from tests.examples import examples
 
 TEXT = "filename,label,core\na.wav,Colibrí,1\nb.wav,鳥,0\n"
 
@@ -154,7 +155,9 @@ cells = st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters
     delimiter=st.sampled_from(",;\t|"),
 )
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(60),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 def test_any_cells_come_back_as_they_were(
     tmp_path: Path, rows: list[tuple[str, str]], delimiter: str

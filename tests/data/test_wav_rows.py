@@ -20,6 +20,7 @@ from chirpid.data.rows import RowMaker
 from chirpid.data.segments import SegmentTable, TextTable
 from chirpid.errors import DataError
 from chirpid.types import Keep, StoreDtype
+from tests.examples import examples
 from tests.sounds import write_set
 from tests.workbench import maker_of, segments_of
 
@@ -52,7 +53,7 @@ def together(maker: RowMaker, ids: list[int]) -> torch.Tensor:
 
 
 @given(st.data(), KINDS, FRONT_ENDS)
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=examples(40))
 def test_any_batch_has_the_bits_of_its_rows(
     table: SegmentTable,
     data: st.DataObject,

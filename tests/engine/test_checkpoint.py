@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from chirpid.engine import checkpoint
 from chirpid.errors import StorageError
+from tests.examples import examples
 
 
 def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
@@ -27,7 +28,7 @@ def test_where_there_is_none_nothing_is_loaded(tmp_path: Path) -> None:
     assert checkpoint.load(tmp_path / "none.pt") is None
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(data=st.data())
 def test_any_cut_or_scratch_is_noticed_or_harmless(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

@@ -21,6 +21,7 @@ from chirpid.loading.backends.threads import ThreadsBackend
 from chirpid.models.small_cnn import SmallCNN
 from chirpid.types import Mode, StartMethod
 from tests.engine.bench import RULE, Recorder, engine_of, same_weights, weights
+from tests.examples import examples
 from tests.sounds import write_set
 from tests.workbench import maker_of, segments_of
 
@@ -52,7 +53,9 @@ def stop_at(number: int):
 
 
 @settings(
-    max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(6),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(data=st.data())
 def test_a_run_stopped_at_any_batches_ends_with_the_bits_of_one_that_never_stopped(

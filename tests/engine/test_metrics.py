@@ -24,6 +24,7 @@ from chirpid.engine.metrics import (
     to_recordings,
     weighted_scores,
 )
+from tests.examples import examples
 
 NAMES = [f"bird {c}" for c in range(6)]
 
@@ -59,7 +60,7 @@ def by_scikit_learn(
 
 
 @given(answers())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 def test_scores_agree_with_scikit_learn_ties_and_absent_classes_included(
     case: tuple[np.ndarray, np.ndarray],
 ) -> None:
@@ -69,7 +70,7 @@ def test_scores_agree_with_scikit_learn_ties_and_absent_classes_included(
 
 
 @given(answers(), st.integers(0, 100))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 def test_a_weight_counts_an_item_so_many_times(
     case: tuple[np.ndarray, np.ndarray], seed: int
 ) -> None:
@@ -87,7 +88,7 @@ def test_a_weight_counts_an_item_so_many_times(
 
 
 @given(answers(), st.randoms(use_true_random=False))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_the_order_of_the_items_does_not_matter(
     case: tuple[np.ndarray, np.ndarray], random: Any
 ) -> None:
@@ -190,7 +191,7 @@ def test_intervals_depend_on_the_seed_alone_and_hold_the_score() -> None:
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(2, 25))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 def test_an_interval_holds_its_own_score_however_small_the_set(seed: int, num: int) -> None:
     generator = np.random.default_rng(seed)
     probs, labels = generator.dirichlet(np.ones(4), num), generator.integers(4, size=num)

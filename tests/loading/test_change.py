@@ -21,6 +21,7 @@ from chirpid.loading.changes import Shape, altered, difference, shape_of
 from chirpid.loading.factory import Loader, make_loader
 from chirpid.loading.plan import Decision, LoaderPlan
 from chirpid.types import Backend, IntArray, Keep, Mode, StartMethod, StoreDtype
+from tests.examples import examples
 from tests.sounds import write_set
 from tests.workbench import dataset_of, maker_of, segments_of
 
@@ -94,7 +95,7 @@ def test_changes_at_any_batch_give_the_same_batches(
     loader.close()
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=examples(6), deadline=None)
 @given(
     turns=st.lists(st.integers(0, 14), min_size=3, max_size=3, unique=True),
     order=st.permutations([INLINE, Shape(Backend.processes, 2, 2), Shape(Backend.threads, 2, 1)]),

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from chirpid.errors import DataError
 from chirpid.types import Mode
+from tests.examples import examples
 from tests.loading.test_backends import NUM, Rows, backend_of, first_values
 
 WORKERS = ("threads", "processes")
@@ -33,7 +34,7 @@ def batches_from(sizes: list[int], seed: int) -> list[np.ndarray]:
     return [rng.integers(0, NUM, size) for size in sizes]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @example(name="threads", mode=Mode.lazy, num_workers=1, prefetch=1, passes=[([0, 0], 2)], seed=0)
 @example(name="processes", mode=Mode.lazy, num_workers=1, prefetch=1, passes=[([0, 0], 2)], seed=0)
 @given(

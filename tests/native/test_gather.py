@@ -20,6 +20,7 @@ from chirpid.data.gather import Gather
 from chirpid.data.kept import RowSpec
 from chirpid.native.library import WIDTHS
 from chirpid.types import Keep, StoreDtype
+from tests.examples import examples
 
 LIBRARY = native.handle()
 needs_library = pytest.mark.skipif(LIBRARY is None, reason=native.describe())
@@ -61,7 +62,7 @@ def same_bits(a: torch.Tensor, b: torch.Tensor) -> bool:
 
 
 @needs_library
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     dtype=st.sampled_from(list(StoreDtype)),
     # Odd rows that end beside every vector width, and such as are shared in parts.

@@ -20,6 +20,7 @@ from chirpid import native
 from chirpid.audio.frontend import MIN_POWER, FrontEnd
 from chirpid.audio.mel import BandedMel, mel_power
 from chirpid.native.logmel import VERSION, supports
+from tests.examples import examples
 from tests.spectra import reference_power
 
 LIBRARY = native.handle()
@@ -113,7 +114,7 @@ def test_it_is_as_near_to_the_definition_as_torch_on_real_recordings(shared_data
     length=st.floats(1, 20),
     seed=st.integers(0, 99),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_any_setting_gives_what_torch_gives_and_any_width_the_same_bits(
     fft: int, hop: float, mels: int, edges: tuple[float, float], length: float, seed: int
 ) -> None:

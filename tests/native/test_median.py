@@ -11,6 +11,7 @@ from hypothesis.extra import numpy as hnp
 
 from chirpid import native
 from chirpid.audio.normalise import Normaliser
+from tests.examples import examples
 
 LIBRARY = native.handle()
 pytestmark = pytest.mark.skipif(LIBRARY is None, reason="the native library is not there")
@@ -39,7 +40,7 @@ def check(normaliser: Normaliser, spec: torch.Tensor) -> None:
 
 @pytest.mark.parametrize("floor_db", [None, -100.0, -60.0])
 @given(values=SPECTROGRAMS)
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 def test_centring_gives_the_numbers_of_torch(floor_db: float | None, values: np.ndarray) -> None:
     normaliser = Normaliser(values.shape[1], clip_median=True, floor_db=floor_db)
     check(normaliser, torch.from_numpy(values))

@@ -14,12 +14,15 @@ from hypothesis import strategies as st
 from chirpid import native
 from chirpid.audio.mono import make_finite, to_mono
 from chirpid.native.pcm import SUBTYPES, int16_to_mono, open_wav
+from tests.examples import examples
 
 pytestmark = pytest.mark.skipif(native.handle() is None, reason="no native library")
 
 CONTAINERS = ("WAV", "WAVEX", "RF64")
 SHARED_TMP = settings(
-    deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    max_examples=examples(150),
 )
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from chirpid import native
 from chirpid.audio.resample import ratio, resampler
 from chirpid.native.resample import Polyphase, polyphase
+from tests.examples import examples
 
 pytestmark = pytest.mark.skipif(native.handle() is None, reason="no native library")
 
@@ -52,7 +53,7 @@ def test_it_is_as_near_to_float64_as_torch_is(pair: tuple[int, int]) -> None:
     assert np.abs(found - exact).max() < 1e-6
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     pair=st.sampled_from(PAIRS),
     num_frames=st.integers(1, 3000),

@@ -22,6 +22,7 @@ from chirpid.storage.caches import (
 )
 from chirpid.storage.locks import FileLock
 from chirpid.storage.rowstore import RowLayout, build
+from tests.examples import examples
 
 KIB = 1024
 SMALL = RowLayout(num_rows=4, shape=(4096,), dtype="int16", chunk_rows=2)  # 32 KiB
@@ -94,7 +95,7 @@ def test_more_than_the_disk_holds_is_refused(tmp_path: Path) -> None:
         make_room(tmp_path, 2**60, 2**61, keep=tmp_path / "rows" / "new")
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(order=st.permutations(range(5)), wanted=st.integers(1, 5), budget=st.integers(1, 6))
 def test_the_budget_holds_whatever_was_there(
     tmp_path_factory: pytest.TempPathFactory, order: list[int], wanted: int, budget: int

@@ -22,6 +22,7 @@ from chirpid.storage.direct import (
     requests_of,
 )
 from chirpid.storage.layout import RowLayout
+from tests.examples import examples
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +56,7 @@ def read(direct: DirectRows, ids: np.ndarray) -> torch.Tensor:
     return batch
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(data=st.data())
 def test_rows_come_as_they_lie_in_the_file(place: Path, data: st.DataObject) -> None:
     layout = RowLayout(

@@ -23,6 +23,7 @@ from chirpid.storage.rowstore import (
     read_layout,
     verify,
 )
+from tests.examples import examples
 from tests.storage.builder import LAYOUT, expected
 
 
@@ -43,7 +44,7 @@ def flip_byte(file: Path, offset: int) -> None:
         handle.write(bytes([byte ^ 0x10]))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(
     num_rows=st.integers(0, 40),
     shape=st.lists(st.integers(1, 5), min_size=1, max_size=3),

@@ -20,6 +20,7 @@ from chirpid.storage.shard_ahead import Foresight
 from chirpid.storage.shard_set import read_index, write_set
 from chirpid.storage.shard_window import LocalShards, ShardWindow
 from chirpid.storage.shards import shard_bytes, shard_name, shard_path
+from tests.examples import examples
 from tests.storage.builder import LAYOUT, expected
 from tests.storage.servers import WebServer, cut, flipped, status, web_server
 from tests.storage.test_rowstore import fill, flip_byte
@@ -59,7 +60,7 @@ def wanted(shard: int) -> torch.Tensor:
     return expected()[first:end]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     batches=st.lists(st.lists(st.integers(0, 199), min_size=1, max_size=6), max_size=30),
     kept=st.integers(1, 5),

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from chirpid.loading.monitor import Recording, write_trace
 from chirpid.loading.monitor.recording import KEPT_BATCHES, SAMPLED
 from chirpid.loading.monitor.trace import LOOP, WORKERS, trace_events
+from tests.examples import examples
 
 LENGTHS = st.floats(0, 0.02)
 EPOCHS = st.lists(st.tuples(LENGTHS, LENGTHS, st.integers(-1, 2), st.floats(0, 1.2)), max_size=12)
@@ -79,7 +80,7 @@ def check_nesting(lane: list[tuple[int, int, str]]) -> None:
         around.append(event)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(batches=EPOCHS)
 def test_whatever_is_recorded_lies_in_named_lanes_and_nests(
     batches: list[tuple[float, float, int, float]],
