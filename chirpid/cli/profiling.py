@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,16 +30,17 @@ from chirpid.loading.achieved import bound_share
 from chirpid.loading.advice import Advice
 from chirpid.loading.factory import Loader, make_loader
 from chirpid.loading.tune import Candidate, Setting, Work, predict
+from chirpid.loading.tune.choose import rank
 from chirpid.loading.tune.memory import remember
 from chirpid.loading.tune.probe import Outcome, Subject, tune
 from chirpid.loading.tune.rows import sample_rows
 from chirpid.loading.tune.steps import repeated
 from chirpid.loading.waterfall import Bar, Watched
 from chirpid.storage.atomic import write_text
-from chirpid.types import IntArray, Mode
+from chirpid.types import Batch, IntArray, Mode
 
 VERSION = 1
-_PROBE, _ALONE, _BOTH = 0.4, 0.2, 0.4  # of the time
+_PROBE, _ALONE, _STEP, _BOTH = 0.4, 0.2, 0.15, 0.25  # of the time
 _MOST_BATCHES, _MOST_EPOCHS = 5000, 20
 _ROWS_S = 0.3
 
@@ -127,15 +128,18 @@ def measure(prepared: Prepared, console: Console, *, seconds: float) -> Profile:
         store=store,
     )
     outcome = tune(subject, lambda: learner, probe_s=_PROBE * seconds)
-    remember(*auto.where_kept(prepared), outcome.found, {"dataset": prepared.manifest.name})
     batches, warm = _batches(prepared), waterfall.warm_batches(setting)
     with _loader(prepared, console, is_stored=store is not None) as (loader, num_rows):
         ids = [one % num_rows for one in batches]
         alone = waterfall.watch(loader.run, ids, seconds=_ALONE * seconds, warm=warm)
         both = waterfall.watch(loader.run, ids, seconds=_BOTH * seconds, warm=warm,
                                step=learner.train, wait=learner.wait)  # fmt: skip
-    if alone is None or both is None:
-        raise TrainingError("No two batches were made in the time. Give --seconds more.")
+        step = waterfall.watch(_again(loader, ids), ids, seconds=_STEP * seconds, warm=1,
+                               step=learner.train, wait=learner.wait)  # fmt: skip
+    if alone is None or both is None or step is None:
+        raise TrainingError("The folds have too few batches to measure.")
+    _correct(outcome, step, subject)
+    remember(*auto.where_kept(prepared), outcome.found, {"dataset": prepared.manifest.name})
     achieved = waterfall.with_batch(both, work.batch_size)
     advice, _ = advice_of(prepared, achieved, work, found=outcome.found)
     costs = outcome.found.costs
@@ -143,6 +147,30 @@ def measure(prepared: Prepared, console: Console, *, seconds: float) -> Profile:
                            on_gpu=prepared.device.type == "cuda")  # fmt: skip
     return Profile(setting, work, outcome, alone, both, shown, advice,
                    bound_share(costs, achieved, work))  # fmt: skip
+
+
+def _again(loader: Loader, ids: Sequence[IntArray]) -> waterfall.Run:
+    """Return what gives one batch again and again, as long as more are asked for."""
+    first = next(iter(loader.run(ids[:1])))
+    inputs = first.inputs.clone()
+    return lambda batches: (Batch(first.ids, inputs) for _ in batches)
+
+
+def _correct(outcome: Outcome, step: Watched, subject: Subject) -> None:
+    """Put the step in the probe's costs that was measured for longer, and decide anew."""
+    found, work = outcome.found, subject.work
+    costs = found.costs
+    step_s = work.batch_size / step.samples_per_s
+    ratio = step_s / max(costs.step_s, 1e-12)
+    found.costs = replace(
+        costs,
+        step_s=step_s,
+        step_core_s=step.achieved.cpu_cores * step_s,
+        eval_s=costs.eval_s * ratio,
+        augment_s=min(costs.augment_s, costs.augment_s * ratio),
+    )
+    settings = [one.setting for one in outcome.ranked]
+    outcome.ranked = rank(found.costs, settings, work, found.trials)
 
 
 @contextlib.contextmanager
