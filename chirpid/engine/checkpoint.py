@@ -7,6 +7,7 @@ import pickle
 import struct
 import zipfile
 import zlib
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +38,13 @@ def save(path: Path, state: State) -> None:
         handle.write(whole.getbuffer())
 
 
-def load(path: Path) -> State | None:
+def load(path: Path, names: Collection[str] | None = None) -> State | None:
     """Return the checkpoint with its tensors on the CPU, or None if there is none.
 
+    Args:
+        names: what it must hold, and no more; None takes it as it is.
     Raises:
-        StorageError: the file is damaged.
+        StorageError: the file is damaged, or another version of the program wrote it.
     """
     try:
         _check(path)
@@ -53,6 +56,12 @@ def load(path: Path) -> State | None:
         raise StorageError(
             f"{path} is damaged ({reason}). Remove it to train this fold anew."
         ) from error
+    if names is not None and state.keys() != set(names):
+        other = ", ".join(sorted(map(str, state.keys() ^ set(names))))
+        raise StorageError(
+            f"{path} was written by another version of chirpid (other content: {other}). Resume "
+            "with that version, or start anew without resume."
+        )
     return state
 
 

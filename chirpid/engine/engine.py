@@ -128,7 +128,8 @@ class TrainingEngine:
         checkpoint.save(self._folder(outcome.fold) / "outcome.pt", state)
 
     def _kept(self, fold: int) -> FoldOutcome | None:
-        state = checkpoint.load(self._folder(fold) / "outcome.pt")
+        names = FoldOutcome.__dataclass_fields__
+        state = checkpoint.load(self._folder(fold) / "outcome.pt", names)
         if state is None:
             return None
         for name in ("valid_ids", "probs_NC"):

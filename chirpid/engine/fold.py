@@ -276,8 +276,7 @@ class FoldTrainer:
 
     def restore(self) -> None:
         """Go back to the checkpoint, if there is one."""
-        state = checkpoint.load(self.path)
-        if state is None:
+        if (state := checkpoint.load(self.path, _KEPT)) is None:
             return
         try:
             self.model.load_state_dict(state["model"])
@@ -297,3 +296,4 @@ class FoldTrainer:
 
 _COUNTERS = ("epoch", "batch", "step", "loss_sum", "loss_count", "seconds", "history",
              "loader_figures")  # fmt: skip
+_KEPT = ("model", "optimiser", "scaler", "rng", "best", "recording", *_COUNTERS)

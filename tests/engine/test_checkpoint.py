@@ -28,6 +28,17 @@ def test_where_there_is_none_nothing_is_loaded(tmp_path: Path) -> None:
     assert checkpoint.load(tmp_path / "none.pt") is None
 
 
+def test_what_another_version_wrote_is_told_in_one_line(tmp_path: Path) -> None:
+    checkpoint.save(tmp_path / "c.pt", {"epoch": 2, "timeline": torch.zeros(3)})
+    assert checkpoint.load(tmp_path / "c.pt", ("timeline", "epoch")) is not None
+    with pytest.raises(StorageError) as caught:
+        checkpoint.load(tmp_path / "c.pt", ("epoch", "recording"))
+    assert str(caught.value) == (
+        f"{tmp_path / 'c.pt'} was written by another version of chirpid (other content: "
+        "recording, timeline). Resume with that version, or start anew without resume."
+    )
+
+
 @settings(max_examples=examples(40), deadline=None)
 @given(data=st.data())
 def test_any_cut_or_scratch_is_noticed_or_harmless(
