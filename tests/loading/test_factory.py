@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -82,6 +83,24 @@ def test_a_dataset_that_cannot_be_sent_to_workers_gets_threads() -> None:
     assert len(said) == 1
     assert said[0].startswith("backend processes -> threads: workers cannot start")
     assert sum(len(b) for b in loader.run(batches_of(np.arange(30), 7))) == 30
+    loader.close()
+
+
+def test_where_too_few_threads_can_start_none_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    start, num_threads = threading.Thread.start, torch.get_num_threads()
+
+    def limited(thread: threading.Thread) -> None:
+        if thread.name == "chirpid-load-1":
+            raise RuntimeError("can't start new thread")  # as under `ulimit -u`
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", limited)
+    said: list[str] = []
+    loader = make_loader(tensor_dataset(), plan_of(Backend.threads), device=CPU, say=said.append)
+    assert loader.name is Backend.inline
+    assert said == ["backend threads -> inline: can't start new thread"]
+    assert not [t for t in threading.enumerate() if t.name.startswith("chirpid-load-")]
+    assert torch.get_num_threads() == num_threads
     loader.close()
 
 

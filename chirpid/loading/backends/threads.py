@@ -45,14 +45,19 @@ class ThreadsBackend(WorkerBackend):
             )
             for number in range(self.num_workers)
         ]
-        for thread in threads:
-            thread.start()
-        # What a worker sets becomes the default of threads that start later, those of autograd
-        # included: when all have set it, ours is put back.
-        for _ in threads:
-            self._team.tokens.get()
-        torch.set_num_threads(before)
         self._end = weakref.finalize(self, self._team.end, threads)
+        try:
+            for thread in threads:
+                thread.start()
+            for _ in threads:
+                self._team.tokens.get()
+        except BaseException:  # no more can be started, or Ctrl-C
+            self._end()
+            raise
+        finally:
+            # What a worker sets becomes the default of threads that start later, those of autograd
+            # included: when all have set it, ours is put back.
+            torch.set_num_threads(before)
 
     def _start_anew(self) -> None:
         self._end()
@@ -113,6 +118,7 @@ class _Team:
         for _ in threads:
             self.tasks.put(None)
         for thread in threads:
-            if thread is not threading.current_thread():  # the collector may run in any of them
+            # The collector may run in any of them, and of some that were made none was started.
+            if thread.ident is not None and thread is not threading.current_thread():
                 thread.join()
         wait_for_exit(thread.native_id or 0 for thread in threads)
