@@ -39,6 +39,15 @@ def altered(plan: LoaderPlan, shape: Shape, source: str, reason: str) -> LoaderP
     return replace(plan, **fields, total_bytes=plan.total_bytes + more)  # type: ignore[arg-type]
 
 
+def as_made(plan: LoaderPlan, name: Backend) -> LoaderPlan:
+    """Return the plan as it came to be, where another backend had to take the place of its own."""
+    if name is plan.backend.value:
+        return plan
+    has_workers = name in (Backend.threads, Backend.processes)
+    shape = replace(shape_of(plan), backend=name) if has_workers else Shape(name, 0, 1)
+    return altered(plan, shape, "machine", f"backend {plan.backend.value.value} could not be had")
+
+
 def difference(before: Shape, after: Shape) -> str:
     """Return what differs: "num_workers 1 -> 2, prefetch 4 -> 2"; empty if nothing does."""
     parts = []

@@ -14,7 +14,7 @@ from chirpid.loading.backends.device import DeviceBackend
 from chirpid.loading.backends.inline import InlineBackend
 from chirpid.loading.backends.processes import ProcessesBackend, workers_can_start
 from chirpid.loading.backends.threads import ThreadsBackend
-from chirpid.loading.changes import difference, shape_of
+from chirpid.loading.changes import as_made, difference, shape_of
 from chirpid.loading.memory import MemoryGuard
 from chirpid.loading.plan import LoaderPlan
 from chirpid.types import Backend, Batch, IntArray
@@ -28,7 +28,7 @@ class Loader:
 
     Args:
         make: makes the backend of another plan; without it nothing can be changed.
-        plan: what `backend` was made from.
+        plan: what `backend` is.
         guard: looks at the memory between batches.
         say: told of changes.
     """
@@ -104,9 +104,9 @@ class Loader:
             self.dataset.close()
             self.dataset = dataset
         self.name, self.backend = self._make(self.dataset, plan)
-        self.plan, self._num_made = plan, self._num_made + 1
+        self.plan, self._num_made = as_made(plan, self.name), self._num_made + 1
         moved = [f"mode {mode.value} -> {self.dataset.mode.value}"] if dataset is not None else []
-        what = ", ".join([*moved, *filter(None, [difference(before, shape_of(plan))])])
+        what = ", ".join([*moved, *filter(None, [difference(before, shape_of(self.plan))])])
         self.changes.append(f"loader: {what or 'made anew'}: {why}")
         if self._say:
             self._say(self.changes[-1])
@@ -149,6 +149,7 @@ def make_loader(
         return _backend_of(dataset, plan, device, timeout_s, say)
 
     name, backend = make(dataset, plan)
+    plan = as_made(plan, name)
     return Loader(dataset, backend, name, make=make, plan=plan, guard=guard, say=say)
 
 

@@ -13,6 +13,7 @@ from chirpid.data.datasets import TensorDataset
 from chirpid.data.kept import RowSpec
 from chirpid.data.order import batches_of
 from chirpid.loading import factory
+from chirpid.loading.changes import Shape, shape_of
 from chirpid.loading.factory import make_loader
 from chirpid.loading.hardware import GIB, Machine
 from chirpid.loading.plan import Decision, LoaderPlan, Profile, Traits, Wish, make_plan
@@ -101,6 +102,10 @@ def test_where_too_few_threads_can_start_none_is_left(monkeypatch: pytest.Monkey
     assert said == ["backend threads -> inline: can't start new thread"]
     assert not [t for t in threading.enumerate() if t.name.startswith("chirpid-load-")]
     assert torch.get_num_threads() == num_threads
+    assert loader.plan is not None
+    assert shape_of(loader.plan) == Shape(Backend.inline, 0, 1), "what is, not what was wanted"
+    loader.change(plan_of(Backend.threads), "a test")
+    assert said[2:] == ["loader: made anew: a test"]
     loader.close()
 
 
