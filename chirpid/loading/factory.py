@@ -99,12 +99,17 @@ class Loader:
         assert self._make is not None, "it was made without a plan"
         assert self.plan is not None
         before, mode = shape_of(self.plan), self.dataset.mode
-        self.backend.close()  # first: its workers and its buffers make room for the others
-        if dataset is not None:
-            self.dataset.close()
-            self.dataset = dataset
-        self.name, self.backend = self._make(self.dataset, plan)
-        self.plan, self._num_made = as_made(plan, self.name), self._num_made + 1
+        try:
+            self.backend.close()  # first: its workers and its buffers make room for the others
+            if dataset is not None:
+                old, self.dataset = self.dataset, dataset
+                old.close()
+            self.name, self.backend = self._make(self.dataset, plan)
+        except BaseException:  # Ctrl-C, and whoever goes on all the same still gets batches
+            self.name, self.backend = Backend.inline, InlineBackend(self.dataset)
+            raise
+        finally:
+            self.plan, self._num_made = as_made(plan, self.name), self._num_made + 1
         moved = [f"mode {mode.value} -> {self.dataset.mode.value}"] if dataset is not None else []
         what = ", ".join([*moved, *filter(None, [difference(before, shape_of(self.plan))])])
         self.changes.append(f"loader: {what or 'made anew'}: {why}")

@@ -109,6 +109,24 @@ def test_where_too_few_threads_can_start_none_is_left(monkeypatch: pytest.Monkey
     loader.close()
 
 
+def test_ctrl_c_in_the_midst_of_a_change_leaves_a_loader_that_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupted(*args: object, **more: object) -> None:
+        raise KeyboardInterrupt
+
+    loader = make_loader(tensor_dataset(), plan_of(Backend.threads), device=CPU)
+    monkeypatch.setattr(factory, "ThreadsBackend", interrupted)
+    ids: list[int] = []
+    for turn, batch in enumerate(loader.run(batches_of(np.arange(30), 7))):
+        ids += batch.ids.tolist()
+        if turn == 1:
+            with pytest.raises(KeyboardInterrupt):
+                loader.change(plan_of(Backend.threads), "a test")
+    assert (ids, loader.name) == (list(range(30)), Backend.inline)
+    loader.close()
+
+
 def test_a_system_without_the_start_method_gets_threads() -> None:
     plan = replace(
         plan_of(Backend.processes), start_method=Decision(StartMethod.auto, "override", "a test")
