@@ -13,6 +13,7 @@ import ctypes
 import os
 import threading
 import time
+from collections.abc import Mapping
 
 LEAST_S = 0.01
 """Changes take 0.2 ms, and so come no closer than this."""
@@ -25,17 +26,22 @@ class Waits:
 
     Args:
         num_threads: how many threads torch computes with. A single one waits for nobody.
+        num_workers: how many workers of the loader need cores at the same time. Where there are
+            cores for all, waiting threads are in nobody's way; and the team, which would have to
+            outnumber all the cores, would take 11 ms to make on 192 of them.
     """
 
-    def __init__(self, num_threads: int) -> None:
-        self._library = _gomp() if num_threads > 1 else None
-        self._size = team_size(num_threads, _num_cores())
+    def __init__(self, num_threads: int, num_workers: int) -> None:
+        num_cores = _num_cores()
+        in_the_way = num_threads > 1 and num_threads + num_workers > num_cores
+        self._library = _gomp() if in_the_way and not set_by_user(os.environ) else None
+        self._size = team_size(num_threads, num_cores)
         self._team: _SleepingTeam | None = None
         self._changed_s = -LEAST_S
 
     @property
     def asleep(self) -> bool:
-        """Whether they sleep now: never under another OpenMP than GNU's."""
+        """Whether they sleep now: never under another OpenMP than GNU's, nor if `set_by_user`."""
         return self._team is not None
 
     def sleep(self, wanted: bool) -> None:
@@ -56,6 +62,11 @@ class Waits:
         team, self._team = self._team, None
         if team is not None:
             team.end()
+
+
+def set_by_user(environ: Mapping[str, str]) -> bool:
+    """Return whether the environment says how OpenMP's threads should wait."""
+    return any(name in environ for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"))
 
 
 def team_size(num_threads: int, num_cores: int) -> int:

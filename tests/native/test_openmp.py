@@ -8,8 +8,12 @@ import sys
 import threading
 
 import pytest
+import torch  # noqa: F401 - it brings the OpenMP that is asked here
 
-from chirpid.native.openmp import Waits, team_size
+from chirpid.native.openmp import Waits, set_by_user, team_size
+
+MANY = 10_000
+"""Workers, more than any machine has cores for."""
 
 # Processor time of other threads than ours while nothing is to be done: count-based, so that a
 # busy machine changes nothing.
@@ -25,7 +29,7 @@ def spun():
         x.add_(0)
         time.sleep(0.02)
     return time.process_time() - time.thread_time() - begin
-waits = Waits(2)
+waits = Waits(2, 10_000)
 spinning = spun()
 waits.sleep(True)
 asleep = spun() if waits.asleep else "not GNU"
@@ -58,7 +62,7 @@ def test_a_team_makes_more_threads_than_cores(num_threads: int, num_cores: int, 
 
 def test_a_single_thread_waits_for_nobody_and_nothing_is_left() -> None:
     before = threading.enumerate()
-    alone, together = Waits(1), Waits(2)
+    alone, together = Waits(1, MANY), Waits(2, MANY)
     alone.sleep(True)
     assert not alone.asleep
     together.sleep(True)
@@ -70,7 +74,7 @@ def test_a_single_thread_waits_for_nobody_and_nothing_is_left() -> None:
 def test_changes_keep_a_distance(monkeypatch: pytest.MonkeyPatch) -> None:
     now_s = [1.0]
     monkeypatch.setattr("chirpid.native.openmp.time.perf_counter", lambda: now_s[0])
-    waits = Waits(2)
+    waits = Waits(2, MANY)
     waits.sleep(True)
     if not waits.asleep:
         pytest.skip("another OpenMP than GNU's")
@@ -78,4 +82,22 @@ def test_changes_keep_a_distance(monkeypatch: pytest.MonkeyPatch) -> None:
     assert waits.asleep
     now_s[0] = 1.011
     waits.sleep(False)
+    assert not waits.asleep
+
+
+@pytest.mark.parametrize("name", ["OMP_WAIT_POLICY", "GOMP_SPINCOUNT"])
+def test_what_the_user_has_set_stands(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not set_by_user({"OMP_NUM_THREADS": "2"})
+    monkeypatch.setenv(name, "0")
+    waits = Waits(2, MANY)
+    waits.sleep(True)
+    assert not waits.asleep
+
+
+def test_nobody_is_put_to_sleep_where_there_are_cores_for_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("chirpid.native.openmp._num_cores", lambda: 192)
+    waits = Waits(8, 184)
+    waits.sleep(True)
     assert not waits.asleep

@@ -114,7 +114,7 @@ class WorkerBackend(ABC):
         """Yield one `Batch` per array of ids, in order; see `LoaderBackend`."""
         self._give_up_line()
         line, position, orderly = self._line, 0, False
-        waits = Waits(torch.get_num_threads())
+        waits = Waits(torch.get_num_threads(), self.num_workers)
         try:
             waits.sleep(self._split)
             self._begin(largest(batches))
