@@ -16,6 +16,8 @@ STAGES = {"decode": "decoding", "resample": "resampling", "frontend": "the front
           "gather": "copying rows"}  # fmt: skip
 """Stages of loading by name, in words; others keep their name."""
 _FED = 0.03  # a loop that waits for less is fed
+_MOST_CHARACTERS = 7000
+"""Of a description: MLflow cuts a tag at 8000, and ids are filled in later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,13 +205,26 @@ def markdown(jobs: Sequence[SweepJob], *, metric: str, plot: str, charts: str) -
     lines = [f"**{title}**", "", note, "",
              f"| settings | samples/s | s an epoch | waiting | bound by | against the fastest"
              f" | {metric} |", "|---|---:|---:|---:|---|---|---:|"]  # fmt: skip
+    rows = []
     for job in ranked:
         score = "" if job.score is None else f"{job.score:.4f}"
         name = f"{names[job.number]}".replace("|", "\\|")
         if job.mlflow_run_id:
             name = f"[{name}](#/experiments/{{{{mlflow.experiment_id}}}}/runs/{job.mlflow_run_id})"
-        lines.append(f"| {name} | {job.samples_per_s:.0f} | {job.epoch_s:.{_digits(job)}f} |"
-                     f" {100 * job.wait_share:.1f} % | {job.bound} |"
-                     f" {against(job, ranked[0])} | {score} |")  # fmt: skip
-    lines += ["", f"[Charts of these jobs, the fastest first]({charts})"]
-    return "\n".join([*lines, "", f"![where the time went]({plot})"])
+        rows.append(f"| {name} | {job.samples_per_s:.0f} | {job.epoch_s:.{_digits(job)}f} |"
+                    f" {100 * job.wait_share:.1f} % | {job.bound} |"
+                    f" {against(job, ranked[0])} | {score} |")  # fmt: skip
+    end = ["", f"[Charts of these jobs, the fastest first]({charts})", "",
+           f"![where the time went]({plot})"]  # fmt: skip
+    return "\n".join([*lines, *_that_fit(rows, len("\n".join([*lines, *end]))), *end])
+
+
+def _that_fit(rows: Sequence[str], taken: int) -> list[str]:
+    """Return the first rows that a description has room for, and a line about the others."""
+    kept, num = [], taken + 80  # of that line
+    for row in rows:
+        num += len(row) + 1
+        if num > _MOST_CHARACTERS:
+            return [*kept, "", f"{len(rows) - len(kept)} slower jobs are in sweep/sweep.csv."]
+        kept.append(row)
+    return kept

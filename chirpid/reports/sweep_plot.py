@@ -26,11 +26,15 @@ from chirpid.reports.sweep import STAGES, SweepJob, against, by_speed, headline_
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+MOST_ROWS = 40
+"""Of a picture: more could not be read, and a thousand are more pixels than can be drawn."""
 _COLOURS = {"decode": ORANGE, "resample": PURPLE, "frontend": GREEN, "gather": SKY}
 
 
 def sweep_speed(jobs: Sequence[SweepJob], path: Path, *, metric: str, dpi: int = 144) -> None:
     """Draw a row a job, the fastest on top: its epoch, what loading took in it, and its score.
+
+    Of more jobs than `MOST_ROWS` the fastest are drawn, and the slowest.
 
     Raises:
         ValueError: there is no job.
@@ -38,7 +42,7 @@ def sweep_speed(jobs: Sequence[SweepJob], path: Path, *, metric: str, dpi: int =
     """
     if not jobs:
         raise ValueError("no job to draw.")
-    ranked, names = by_speed(jobs), settings(jobs)
+    ranked, names = shown(jobs), settings(jobs)
     with drawing(path, 11.0, 0.42 * len(ranked) + 1.8, dpi=dpi) as figure:
         times, work, scores = figure.subplots(1, 3, width_ratios=(5.2, 3.0, 2.2), sharey=True)
         _draw_times(times, ranked)
@@ -52,6 +56,12 @@ def sweep_speed(jobs: Sequence[SweepJob], path: Path, *, metric: str, dpi: int =
             axes.tick_params(axis="y", length=0)
             light_grid(axes, "x")
         headline(figure, *headline_of(jobs))
+
+
+def shown(jobs: Sequence[SweepJob]) -> list[SweepJob]:
+    """Return the jobs that get a row, the fastest first; the slowest is the last one."""
+    ranked = by_speed(jobs)
+    return ranked if len(ranked) <= MOST_ROWS else [*ranked[: MOST_ROWS - 1], ranked[-1]]
 
 
 def _draw_times(axes: Axes, ranked: Sequence[SweepJob]) -> None:

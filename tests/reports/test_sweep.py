@@ -20,7 +20,7 @@ from chirpid.reports.sweep import (
     write_job,
     write_tables,
 )
-from chirpid.reports.sweep_plot import sweep_speed
+from chirpid.reports.sweep_plot import MOST_ROWS, shown, sweep_speed
 from tests.reports.test_plots import colour_share
 
 
@@ -91,3 +91,17 @@ def test_time_spent_waiting_is_seen_in_the_picture(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no job"):
         sweep_speed([], tmp_path / "none.png", metric="f1")
     assert not (tmp_path / "none.png").exists()
+
+
+def test_a_thousand_jobs_fit_into_a_description_and_a_picture() -> None:
+    jobs = [job(n, f"mode-{n}", 0.001 * n, 1.0) for n in range(1, 1001)]
+    text = markdown(jobs, metric="m", plot="PLOT", charts="CHARTS")
+    assert len(text) <= 7000
+    assert "(PLOT)" in text
+    assert "(CHARTS)" in text
+    rows = sum(line.startswith("| [mode=") for line in text.splitlines())
+    assert rows > 20
+    assert f"{1000 - rows} slower jobs are in sweep/sweep.csv." in text
+    drawn = shown(jobs)
+    assert [one.number for one in drawn] == [*range(1, MOST_ROWS), 1000]
+    assert shown(jobs[:MOST_ROWS]) == jobs[:MOST_ROWS]
