@@ -17,6 +17,7 @@ import time
 import traceback
 from collections.abc import Callable
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -100,16 +101,16 @@ class Sender:
     def _drain_system(self) -> None:
         """Send what was noted of the machine, of runs that are known by now."""
         path = self.folder / SYSTEM_JOURNAL
-        if whole_bytes(path) <= self.sent.system:
-            return
-        self._parcels.clear()
-        position = self.sent.system
-        for event, position in read_events(path, self.sent.system):  # noqa: B007
-            if event is not None and event["run"] in self.sent.runs:
-                self._parcels.setdefault(event["run"], Parcel()).add(event)
-        self._deliver()
-        self.sent.system = position
-        self._save(self.sent.position)
+        while whole_bytes(path) > self.sent.system:
+            self._parcels.clear()
+            end = self.sent.system
+            for event, position in islice(read_events(path, end), _EVENTS_AT_ONCE):
+                end = position
+                if event is not None and event["run"] in self.sent.runs:
+                    self._parcels.setdefault(event["run"], Parcel()).add(event)
+            self._deliver()
+            self.sent.system = end
+            self._save(self.sent.position)
 
     def kill_open_runs(self) -> None:
         """Mark runs as killed whose training ended without a word."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from chirpid.tracking.journal import JOURNAL
-from chirpid.tracking.sender import Sender, open_runs, target_of
+from chirpid.tracking.sender import Sender, target_of
 from chirpid.tracking.sent import LOCK, locked
 from chirpid.tracking.target import Target
 
@@ -37,7 +37,7 @@ def send_folder(
         uri: another target than the journal names.
         experiment: another experiment than the journal names.
     """
-    from chirpid.tracking.mlflow_store import Away
+    from chirpid.tracking.mlflow_store import Away, Refused
 
     try:
         target = target_of(folder)
@@ -52,14 +52,18 @@ def send_folder(
             return _send(folder, target)
         except Away as error:
             return Outcome(folder, "away", f"{target.shown} is away ({error})")
+        except Refused as error:
+            return Outcome(folder, "away", f"{target.shown} does not take the run ({error})")
 
 
 def _send(folder: Path, target: Target) -> Outcome:
     sender = Sender(folder, target)
-    if not sender.behind():
+    behind = sender.behind()
+    if behind:
+        sender.drain()
+    # Also where all was sent: who sent it may have been killed together with the training.
+    sender.kill_open_runs()
+    if not behind:
         return Outcome(folder, "up to date", target.shown)
-    sender.drain()
-    if open_runs(folder):
-        sender.kill_open_runs()
     refused = f"; left out: {sender.sent.refused}" if sender.sent.refused else ""
     return Outcome(folder, "sent", f"to {target.shown}{refused}")

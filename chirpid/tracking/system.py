@@ -19,6 +19,7 @@ from chirpid.tracking.journal import JOURNAL, JournalWriter, read_events
 SYSTEM_JOURNAL = "tracking.system.jsonl"
 _FIRST_S = 1.0
 _LEAST_S = 0.5  # a last sample sooner than this after another would say nothing
+_HAS_IO = hasattr(psutil.Process, "io_counters")
 _MB = 1e6  # MLflow's names say megabytes and mean powers of ten
 
 
@@ -76,7 +77,8 @@ class Machine:
                 with process.oneshot():
                     times = process.cpu_times()
                     rss += process.memory_info().rss
-                    read += process.io_counters().read_bytes
+                    # Not on macOS, where psutil has no such figure.
+                    read += process.io_counters().read_bytes if _HAS_IO else 0
                 cpu_s[process.pid] = times.user + times.system
             except psutil.Error:  # it ended meanwhile
                 continue

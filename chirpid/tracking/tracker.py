@@ -199,8 +199,8 @@ class JournalTracker:
             self._keep_sending()
 
     def _start_sender(self) -> subprocess.Popen[bytes]:
-        self._num_senders += 1
         """Start the process that sends; only its files are shared with this one."""
+        self._num_senders += 1
         package = str(Path(__file__).parents[2])
         path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
         # -P: a file of the user's that is named like a library must not be taken for it.
