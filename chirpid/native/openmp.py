@@ -53,7 +53,10 @@ class Waits:
             return
         self._changed_s = now_s
         if wanted:
-            self._team = _SleepingTeam(self._library, self._size)
+            try:
+                self._team = _SleepingTeam(self._library, self._size)
+            except RuntimeError:  # no thread more can be started: they go on spinning
+                self._library = None
         else:
             self.end()
 

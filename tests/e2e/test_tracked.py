@@ -99,6 +99,32 @@ def test_folds_lie_below_cross_validations_below_the_sweep(
     assert ids == {run.info.run_id for run in runs["cross-validation"]}
 
 
+def test_the_sweep_tells_which_job_was_fastest_with_the_figures_of_the_jobs(
+    swept: tuple[Path, Any, dict[str, list[Any]]],
+) -> None:
+    outputs, store, runs = swept
+    (sweep,) = runs["sweep"]
+    assert files_of(store, sweep, "sweep") == {
+        f"sweep/{name}" for name in ("sweep.png", "sweep_in_page.png", "sweep.csv", "sweep.json")
+    }
+    (table,) = outputs.glob("sweeps/*/sweep.json")
+    told = json.loads(table.read_text())
+    rows = [dict(zip(told["columns"], row, strict=True)) for row in told["data"]]
+    wanted = {found["mlflow_run_id"]: found for found in map(results_of, run_folders(outputs))}
+    assert {row["mlflow_run_id"] for row in rows} == set(wanted)
+    note = sweep.data.tags["mlflow.note.content"]
+    for row in rows:
+        results = wanted[row["mlflow_run_id"]]
+        assert row["wall_s"] == results["wall_s"]
+        assert row["score"] in results["metrics"]["recording/macro_f1"].values()
+        assert f"/runs/{row['mlflow_run_id']})" in note
+        assert row["settings"] in note
+    rates = [row["samples_per_s"] for row in rows]
+    assert rates == sorted(rates, reverse=True)
+    assert sweep.data.tags["chirpid.fastest"] == rows[0]["settings"]
+    assert "{{" not in note
+
+
 def test_runs_hold_settings_plan_environment_figures_and_files(
     swept: tuple[Path, Any, dict[str, list[Any]]],
 ) -> None:

@@ -101,3 +101,17 @@ def test_nobody_is_put_to_sleep_where_there_are_cores_for_all(
     waits = Waits(8, 184)
     waits.sleep(True)
     assert not waits.asleep
+
+
+def test_where_no_thread_more_can_be_started_they_go_on_spinning(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    waits = Waits(2, MANY)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        waits.sleep(True)
+    assert not waits.asleep
+    waits.end()
