@@ -221,7 +221,8 @@ def markdown(jobs: Sequence[SweepJob], *, metric: str, plot: str, charts: str) -
 
 def _that_fit(rows: Sequence[str], taken: int) -> list[str]:
     """Return the first rows that a description has room for, and a line about the others."""
-    kept, num = [], taken + 80  # of that line
+    kept: list[str] = []
+    num = taken + 80  # of that line
     for row in rows:
         num += len(row) + 1
         if num > _MOST_CHARACTERS:
