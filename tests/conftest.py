@@ -10,15 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+
+import tests.examples  # noqa: F401 - it loads hypothesis's profile, for tests that name no number
 
 SHARED = Path(os.environ.get("CHIRPID_SHARED", Path(__file__).parents[2] / "shared")) / "data"
-
-
-# Half of the usual examples keep the suite short: HYPOTHESIS_PROFILE=long runs ten times as many.
-settings.register_profile("short", max_examples=50)
-settings.register_profile("long", max_examples=500, deadline=None)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "short"))
 
 
 def pytest_configure() -> None:

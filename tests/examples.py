@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
+import os
+
 from hypothesis import settings
+
+USUAL = 50
+"""Half of hypothesis's own number keeps the suite short: HYPOTHESIS_PROFILE=long takes ten times
+as many."""
+
+# Here and not in conftest.py: a program that imports a single test has the profiles, too.
+settings.register_profile("short", max_examples=USUAL)
+settings.register_profile("long", max_examples=10 * USUAL, deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "short"))
 
 
 def examples(num_short: int) -> int:
@@ -10,5 +21,4 @@ def examples(num_short: int) -> int:
 
     A bare `max_examples=N` would hold for every profile.
     """
-    usual = settings.get_profile("short").max_examples
-    return max(1, num_short * settings.default.max_examples // usual)
+    return max(1, num_short * settings.default.max_examples // USUAL)

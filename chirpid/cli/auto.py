@@ -22,6 +22,7 @@ from chirpid.engine.precision import deterministic, threads
 from chirpid.engine.rehearsal import Rehearsal, same_draws
 from chirpid.errors import ChirpError
 from chirpid.loading.plan import Picks
+from chirpid.loading.room import give_back
 from chirpid.loading.tune import Candidate, Work
 from chirpid.loading.tune.choose import refused_modes
 from chirpid.loading.tune.memory import forget, probe_key, recall, remember
@@ -161,8 +162,9 @@ def tune(prepared: Prepared, console: Console, given: Collection[str] | None) ->
             f"loader=auto: the probe failed ({_first_line(error)}); the plan is made without"
         )
         return
+    give_back()  # what the throw-away model took: where memory is short, files need the room
     if prepared.device.type == "cuda":
-        torch.cuda.empty_cache()  # what the throw-away model took
+        torch.cuda.empty_cache()
     for line in () if is_fixed else refused_modes(subject.work, subject.limits):
         console.print(f"loader=auto: {line}")
     if outcome.pick is None:

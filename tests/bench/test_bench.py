@@ -93,8 +93,10 @@ def test_the_bound_of_training_counts_the_work_of_the_model_and_of_loading(
 ) -> None:
     rows = {row["case"]: row for row in report["rows"] if row["work"] == work}
     alone, loading = rows["model alone"], rows["loading alone"]
-    assert min(alone["core_s"], loading["core_s"]) > 0
-    shared_s = (alone["core_s"] + loading["core_s"]) / report["machine"]["cores"]
+    # Several threads of the model spin while they wait for each other; one does not.
+    model_s = min(alone["core_s"], rows["model alone, 1 thread"]["core_s"])
+    assert min(model_s, loading["core_s"]) > 0
+    shared_s = (model_s + loading["core_s"]) / report["machine"]["cores"]
     bound_s = max(alone["median_s"], shared_s)
     for row in rows.values():  # of one turn, so that medians are the turn
         assert row["percent_of_limit"] == pytest.approx(100 * bound_s / row["median_s"])
