@@ -36,6 +36,9 @@ NOT_RUN = {
 EXIT_CODES = {"chirpid sync": 1}
 """Commands that end otherwise here: the server of the example never comes back."""
 
+LONGER = {"advice:": "a run of so few batches gets none; tests/cli/test_advising.py prints it"}
+"""What the shown run prints and the shortened one of the tests does not."""
+
 DEMO_RUN = "python train.py"
 
 ERRORS = {"config error:": 2, "data error:": 2, "storage error:": 1, "training error:": 1}
@@ -87,6 +90,8 @@ def check_ended(command: str, ended: Ended, shown: str | None) -> None:
     if kind is None:
         assert ended.code == EXIT_CODES.get(command, 0), told
         for word in first_words(shown or ""):
+            if word in LONGER:
+                continue
             assert any(line.strip().startswith(word) for line in ended.out.splitlines()), (
                 f"{word!r} is shown below a command that does not print it: {told}"
             )
