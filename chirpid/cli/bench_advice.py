@@ -6,10 +6,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from chirpid.bench.auto.following import FollowedRow, follow, starts
+from chirpid.bench.auto.search import Ask
 from chirpid.bench.auto.workloads import Workload
-from chirpid.bench.material import write_recordings
-from chirpid.cli.bench_auto import trainings
-from chirpid.errors import BenchmarkError
+from chirpid.cli.bench_auto import staged
 from chirpid.loading.hardware import usable_cores
 
 
@@ -21,18 +20,11 @@ def measure(
     duration_s: float,
     say: Callable[[str], None],
 ) -> list[FollowedRow]:
-    """Return the rows of all workloads; one that this machine cannot stage is said and left out."""
-    rows: list[FollowedRow] = []
-    for workload in workloads:
-        say(f"{workload.name}: {workload.about}")
-        root = folder / workload.name
-        write_recordings(root, workload.kind, workload.recordings, duration_s=duration_s)
-        try:
-            with trainings(workload, root) as ask:
-                for start in starts(usable_cores()):
-                    rows.append(follow(workload, start, ask, turns=turns, say=say))
-        except BenchmarkError as error:
-            if workload.slow_disk is None:
-                raise
-            say(f"  left out: {error}")
-    return rows
+    """Return the rows of every start on every workload; see `staged`."""
+
+    def one(workload: Workload, ask: Ask) -> list[FollowedRow]:
+        return [
+            follow(workload, start, ask, turns=turns, say=say) for start in starts(usable_cores())
+        ]
+
+    return staged(folder, workloads, one, duration_s=duration_s, say=say)

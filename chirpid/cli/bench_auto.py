@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from chirpid.bench.auto.cgroups import held_to
 from chirpid.bench.auto.search import Ask, SettingRow, Told, search
@@ -17,6 +18,8 @@ from chirpid.bench.auto.workloads import TORCH, Fixed, Workload, fixed_settings
 from chirpid.bench.material import write_recordings
 from chirpid.errors import BenchmarkError
 from chirpid.loading.hardware import usable_cores
+
+Row = TypeVar("Row")
 
 
 def measure(
@@ -27,18 +30,37 @@ def measure(
     duration_s: float,
     say: Callable[[str], None],
 ) -> list[SettingRow]:
-    """Return the rows of all workloads; one that this machine cannot stage is said and left out."""
-    rows: list[SettingRow] = []
+    """Return the rows of every setting on every workload; see `staged`."""
+
+    def one(workload: Workload, ask: Ask) -> list[SettingRow]:
+        settings = fixed_settings(usable_cores())
+        if workload.slow_disk is not None:  # each worker takes as much memory again as is spared
+            settings = [setting for setting in settings if "processes" not in setting.name]
+        return search(workload, settings, ask, turns=turns, say=say)
+
+    return staged(folder, workloads, one, duration_s=duration_s, say=say)
+
+
+def staged(
+    folder: Path,
+    workloads: Sequence[Workload],
+    measure_one: Callable[[Workload, Ask], list[Row]],
+    *,
+    duration_s: float,
+    say: Callable[[str], None],
+) -> list[Row]:
+    """Make the recordings of each workload, and return what was measured of all.
+
+    One that this machine cannot stage is said and left out.
+    """
+    rows: list[Row] = []
     for workload in workloads:
         say(f"{workload.name}: {workload.about}")
         root = folder / workload.name
         write_recordings(root, workload.kind, workload.recordings, duration_s=duration_s)
-        settings = fixed_settings(usable_cores())
-        if workload.slow_disk is not None:  # each worker takes as much memory again as is spared
-            settings = [one for one in settings if "processes" not in one.name]
         try:
             with trainings(workload, root) as ask:
-                rows += search(workload, settings, ask, turns=turns, say=say)
+                rows += measure_one(workload, ask)
         except BenchmarkError as error:
             if workload.slow_disk is None:
                 raise
@@ -69,9 +91,8 @@ def _child() -> Iterator[subprocess.Popen[str]]:
     ) as child:  # fmt: skip
         try:
             yield child
-        except BaseException:
-            child.kill()
-            raise
+        finally:
+            child.kill()  # it waits for the next question, or nobody wants its answer any more
 
 
 @dataclass(slots=True)
