@@ -27,7 +27,7 @@ from chirpid.loading.advice import (
     advise,
     at_most,
 )
-from chirpid.loading.tune import Costs, Limits, Setting, Work
+from chirpid.loading.tune import Costs, Limits, Setting, Work, is_off
 from chirpid.loading.tune.memory import Found, recall
 from chirpid.loading.tune.model import batch_seconds
 from chirpid.types import Backend, Mode, Policy
@@ -38,8 +38,6 @@ if TYPE_CHECKING:
 
 _FREE = 0.9
 """Share of the free memory that a budget may be raised to."""
-_WRONG = 0.25
-"""Figures that are further apart than this are not of the same machine any more."""
 
 
 def results(
@@ -184,14 +182,14 @@ def _explains(costs: Costs, setting: Setting, achieved: Achieved, work: Work) ->
     if setting.mode is Mode.lazy and not costs.stage_s:
         return False  # of a set whose rows need not be made
     predicted_s = batch_seconds(costs, setting, work)
-    return abs(achieved.batch_s / max(predicted_s, 1e-12) - 1) <= _WRONG
+    return not is_off(predicted_s, achieved.batch_s)
 
 
 def _far_apart(prepared: Prepared, achieved: float, *, whole: bool) -> str | None:
     if prepared.tuned is None:
         return None
     predicted = prepared.tuned.pick.prediction.samples_per_s
-    if abs(achieved / max(predicted, 1e-9) - 1) <= _WRONG:
+    if not is_off(predicted, achieved):
         return None
     again = " The next run probes again." if whole else ""
     return f"loader=auto had predicted {predicted:.0f} samples/s, it was {achieved:.0f}.{again}"

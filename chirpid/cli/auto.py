@@ -23,7 +23,7 @@ from chirpid.engine.rehearsal import Rehearsal, same_draws
 from chirpid.errors import ChirpError
 from chirpid.loading.plan import Picks
 from chirpid.loading.room import give_back
-from chirpid.loading.tune import Candidate, Work
+from chirpid.loading.tune import Candidate, Work, is_off
 from chirpid.loading.tune.choose import refused_modes
 from chirpid.loading.tune.memory import forget, probe_key, recall, remember
 from chirpid.loading.tune.probe import Outcome, Subject
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from chirpid.cli.prepare import Prepared
     from chirpid.engine.rule import FoldOutcome
 
-_WRONG = 0.25
-"""A prediction that is off by this share is not remembered."""
 _SHOWN = 12
 _COLUMNS = ("mode", "backend", "workers", "prefetch", "samples/s", "wait", "build", "total",
             "bound", "from", "")  # fmt: skip
@@ -193,7 +191,7 @@ def results(
         return {}
     told = tuned.results(outcomes, seconds=seconds, whole=whole)
     achieved = told["achieved"]["samples_per_s"]
-    if achieved is not None and whole and _is_off(tuned.pick, achieved):
+    if achieved is not None and whole and is_off(tuned.pick.prediction.samples_per_s, achieved):
         forget(tuned.folder, tuned.key)
     return {"loader": told}
 
@@ -280,10 +278,6 @@ def _facts(prepared: Prepared) -> dict[str, object]:
         "optimiser": asdict(config.optim),
         "engine": [engine.amp, engine.deterministic, config.frontend.clip_median],
     }
-
-
-def _is_off(pick: Candidate, achieved: float) -> bool:
-    return abs(achieved / max(pick.prediction.samples_per_s, 1e-9) - 1) > _WRONG
 
 
 def _mean(outcomes: Sequence[FoldOutcome], name: str) -> float | None:

@@ -2,7 +2,7 @@
 
 from chirpid.loading.tune.choose import Candidate, Limits, candidates, choose
 from chirpid.loading.tune.costs import Costs
-from chirpid.loading.tune.model import Measured, Prediction, Setting, Work, predict
+from chirpid.loading.tune.model import Measured, Prediction, Setting, Work, is_off, predict
 
 __all__ = [
     "Candidate",
@@ -14,5 +14,6 @@ __all__ = [
     "Work",
     "candidates",
     "choose",
+    "is_off",
     "predict",
 ]

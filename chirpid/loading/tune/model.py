@@ -17,6 +17,7 @@ from chirpid.types import Backend, Mode
 
 CROWDING = 1.3
 """How much longer than the work-conserving bound it takes when step and workers share cores."""
+_OFF = 0.25
 STATS_ROW_S = 1e-4
 """Seconds a sample of the statistics that a fold's spectrograms are normalised with."""
 STRETCH = 2.0
@@ -144,6 +145,11 @@ def predict(
         bound=bound,
         tried=measured is not None,
     )
+
+
+def is_off(predicted: float, achieved: float) -> bool:
+    """Return whether a prediction is further from what came than those of one machine are."""
+    return abs(achieved / max(predicted, 1e-12) - 1) > _OFF
 
 
 def batch_seconds(costs: Costs, setting: Setting, work: Work) -> float:
