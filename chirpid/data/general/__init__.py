@@ -1,0 +1,1 @@
+"""Any dataset: samples of any structure, and batches of them as columns."""
