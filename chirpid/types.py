@@ -142,7 +142,8 @@ class Batch:
     ids: IntArray
     """int64 [B], rows of the segment table."""
     inputs: torch.Tensor
-    """float32 [B, T] waveforms or [B, M, F] spectrograms, not yet normalised."""
+    """float32 [B, T] waveforms or [B, M, F] spectrograms, not yet normalised. Of datasets that are
+    no recordings, the `Columns` or `Loose` that `chirpid.data.general` knows."""
     stages: dict[str, float] = field(default_factory=dict)
     """Seconds spent per stage while this batch was made (decode, resample, frontend, gather, ...),
     and counts, whose names begin with `num_`."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -48,6 +49,26 @@ class RowSpec:
     """The value that 0 stands for, for uint8."""
     high: float = 1.0
     """The value that 255 stands for, for uint8."""
+
+    in_parts: ClassVar[bool] = True
+    """Several workers may make parts of one batch."""
+
+    def empty(self, num_rows: int, *, pin_memory: bool = False) -> Tensor:
+        """Return memory for a float32 batch."""
+        # A caller in inference mode would make memory that nobody may write to outside of it.
+        with torch.inference_mode(False):
+            return torch.empty((num_rows, *self.shape), pin_memory=pin_memory)
+
+    def slot_bytes(self, num_rows: int) -> int:
+        """Return the bytes that `over` needs for a batch."""
+        return num_rows * self.batch_row_bytes
+
+    def over(self, buffer: Any, offset: int, num_rows: int) -> Tensor:
+        """Return a float32 batch that lies in `buffer`, a writeable map, from byte `offset` on."""
+        flat = torch.frombuffer(
+            buffer, dtype=torch.float32, count=num_rows * math.prod(self.shape), offset=offset
+        )
+        return flat.view(num_rows, *self.shape)
 
     @property
     def torch_dtype(self) -> torch.dtype:

@@ -96,7 +96,7 @@ def test_copies_queued_behind_long_work_have_the_rows_of_their_batch(name: str) 
 
 def test_a_shared_ring_is_page_locked_however_it_grows() -> None:
     said: list[str] = []
-    ring = SharedRing((NUMBERS,), num_slots=3, pin_memory=True, say=said.append)
+    ring = SharedRing(KINDS[-1], num_slots=3, pin_memory=True, say=said.append)
     for batch_size in (2, 8, 32):
         ring.reserve(batch_size)
         assert all(ring.slot(slot).is_pinned() for slot in range(3))

@@ -206,7 +206,9 @@ def test_larger_batches_get_larger_slots_and_those_in_use_stay() -> None:
 
 
 def test_slots_begin_on_a_page() -> None:
-    ring = SharedRing((7,), num_slots=3, pin_memory=False, say=print)
+    ring = SharedRing(
+        RowSpec(Keep.waveform, StoreDtype.float32, (7,)), num_slots=3, pin_memory=False, say=print
+    )
     ring.reserve(5)
     assert all(ring.slot(n).data_ptr() % PAGE == 0 for n in range(3))
     assert [ring.slot(n).shape for n in range(3)] == [(5, 7)] * 3

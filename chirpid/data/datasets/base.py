@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -21,6 +21,55 @@ def as_ids(ids: IntArray) -> IntArray:
     if type(ids) is np.ndarray and ids.dtype == INT64 and ids.flags.carray:
         return ids  # np.require comes to the same and takes longer than the rest of a small batch
     return np.require(ids, dtype=np.int64, requirements=["C", "W"])
+
+
+class RowKind(Protocol):
+    """What the rows of a batch are, for who keeps memory for them."""
+
+    @property
+    def in_parts(self) -> bool:
+        """Whether several workers may make parts of one batch."""
+        ...
+
+    @property
+    def batch_row_bytes(self) -> int:
+        """Bytes of a row in a batch."""
+        ...
+
+    def empty(self, num_rows: int, *, pin_memory: bool = False) -> Any:
+        """Return memory for a batch."""
+        ...
+
+    def slot_bytes(self, num_rows: int) -> int:
+        """Return the bytes that `over` needs for a batch."""
+        ...
+
+    def over(self, buffer: Any, offset: int, num_rows: int) -> Any:
+        """Return a batch that lies in `buffer`, a writeable map, from byte `offset` on."""
+        ...
+
+
+class BatchSource(Protocol):
+    """Delivers batches by ids: all that loaders need of anything. Of rows they know the length."""
+
+    mode: Mode
+
+    @property
+    def spec(self) -> RowKind: ...
+
+    @property
+    def num_segments(self) -> int: ...
+
+    @property
+    def looks_ahead(self) -> bool: ...
+
+    def expect(self, batches: Sequence[IntArray]) -> None: ...
+
+    def reached(self, turn: int) -> None: ...
+
+    def fetch(self, ids: IntArray, out: Any = None) -> tuple[Any, Stages]: ...
+
+    def close(self) -> None: ...
 
 
 class SegmentDataset(Protocol):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
-from torch import Tensor
 
-from chirpid.data.datasets import SegmentDataset
+from chirpid.data.datasets import BatchSource
+from chirpid.data.general.columns import Columns
 from chirpid.types import Batch, IntArray
 
 
@@ -67,15 +67,15 @@ class Fences:
 
 
 class Ring:
-    """Preallocated float32 batches, used in turn."""
+    """Preallocated batches, used in turn."""
 
-    def __init__(self, dataset: SegmentDataset, *, num_slots: int, pin_memory: bool) -> None:
-        self._shape = dataset.spec.shape
+    def __init__(self, dataset: BatchSource, *, num_slots: int, pin_memory: bool) -> None:
+        self._spec = dataset.spec
         self._num_slots, self._pin = num_slots, pin_memory
-        self._slots: list[Tensor] = []
+        self._slots: list[Any] = []
         self._batch_size = 0
         self._fences = Fences(make_fence if pin_memory else None)
-        self._parts: dict[tuple[int, int], tuple[Tensor, ...]] = {}
+        self._parts: dict[tuple[int, int], Sequence[Any]] = {}
 
     def reserve(self, batch_size: int) -> None:
         """Make sure that every slot holds `batch_size` rows and that none is being read."""
@@ -84,23 +84,30 @@ class Ring:
             return
         self._batch_size = batch_size
         self._parts.clear()
-        # A caller in inference mode would make slots that nobody may write to outside of it.
-        with torch.inference_mode(False):
-            self._slots = [
-                torch.empty((batch_size, *self._shape), pin_memory=self._pin)
-                for _ in range(self._num_slots)
-            ]
+        self._slots = [
+            self._spec.empty(batch_size, pin_memory=self._pin) for _ in range(self._num_slots)
+        ]
 
-    def slot(self, turn: int) -> Tensor:
+    def renew(self, turn: int) -> None:
+        """Take new memory for the buffer of batch `turn` if somebody still uses what was lent.
+
+        To be called by one thread, before any fills the buffer.
+        """
+        slot = turn % self._num_slots
+        if isinstance(self._slots[slot], Columns) and self._slots[slot].is_lent():
+            self._slots[slot] = self._spec.empty(self._batch_size, pin_memory=self._pin)
+            self._parts = {key: parts for key, parts in self._parts.items() if key[0] != slot}
+
+    def slot(self, turn: int) -> Any:
         """Return the buffer of batch number `turn`, once the device has copied what was in it."""
         self._fences.wait(turn % self._num_slots)
         return self._slots[turn % self._num_slots]
 
-    def parts(self, turn: int, size: int) -> tuple[Tensor, ...]:
+    def parts(self, turn: int, size: int) -> Sequence[Any]:
         """Return the buffer of `turn` in parts of `size` rows; kept, as cutting takes its time."""
         key = (turn % self._num_slots, size)
         if key not in self._parts:
-            self._parts[key] = self._slots[key[0]].split(size)  # type: ignore[no-untyped-call]
+            self._parts[key] = self._slots[key[0]].split(size)
         return self._parts[key]
 
     def was_used(self, turn: int) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch.multiprocessing  # noqa: F401 - teaches pickle to send tensors in shared memory
 
-from chirpid.data.datasets import SegmentDataset
+from chirpid.data.datasets import BatchSource
 from chirpid.errors import TrainingError
 from chirpid.loading.backends.deaths import advice, how
 from chirpid.loading.backends.shared import Region, SharedFile
@@ -44,7 +44,7 @@ class Crew:
     """Workers that wait for tasks. Their number stays: one that died can be started again."""
 
     def __init__(
-        self, dataset: SegmentDataset, ring: SharedFile, *, num_workers: int, num_slots: int,
+        self, dataset: BatchSource, ring: SharedFile, *, num_workers: int, num_slots: int,
         method: StartMethod,
     ) -> None:  # fmt: skip
         self._dataset, self._ring, self.num_workers = dataset, ring, num_workers

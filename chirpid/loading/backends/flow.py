@@ -10,12 +10,11 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
-from torch import Tensor
 
-from chirpid.data.datasets import SegmentDataset, as_ids
+from chirpid.data.datasets import BatchSource, as_ids
 from chirpid.data.kept import Stages, add_stages
 from chirpid.loading.backends.base import largest
 from chirpid.native.openmp import Waits
@@ -28,7 +27,10 @@ class Slots(Protocol):
     def reserve(self, batch_size: int) -> None:
         """Make sure that every slot holds `batch_size` rows."""
 
-    def slot(self, turn: int) -> Tensor:
+    def renew(self, turn: int) -> None:
+        """Make sure that nobody uses what was lent of a buffer; before any worker fills it."""
+
+    def slot(self, turn: int) -> Any:
         """Return a buffer, once the device has copied what was in it."""
         ...
 
@@ -52,6 +54,10 @@ class Part:
     """When the worker began and ended, by `time.perf_counter`."""
     core_s: float = 0.0
     """Seconds of it that the worker had a core."""
+    made: Any = None
+    """The rows, where they are no part of the slot."""
+    kept: IntArray | None = None
+    """Which ids they are of, where some were left out."""
     error: BaseException | None = None
     num_deaths: int = 0
     """Workers that died while they made it."""
@@ -85,10 +91,10 @@ class WorkerBackend(ABC):
 
     _slots: Slots
 
-    def __init__(self, dataset: SegmentDataset, *, num_workers: int, num_slots: int) -> None:
+    def __init__(self, dataset: BatchSource, *, num_workers: int, num_slots: int) -> None:
         self.num_workers, self.num_slots = num_workers, num_slots
         # A row that is decoded costs more than word of a part does; one that is copied does not.
-        self._split = dataset.mode is Mode.lazy
+        self._split = dataset.mode is Mode.lazy and dataset.spec.in_parts
         self._free = deque(range(num_slots))
         self._held: deque[int] = deque()  # of the last two batches, which the caller may use
         self._leaving: list[OnItsWay] = []  # no longer wanted, but still in work
@@ -156,6 +162,7 @@ class WorkerBackend(ABC):
                 continue
             ids = as_ids(batches[position])
             batch = OnItsWay(ids, self._free.popleft())
+            self._slots.renew(batch.slot)
             parts = self._num_parts(position, len(batches), len(ids))
             edges = [len(ids) * k // parts for k in range(parts + 1)]
             batch.parts = [Part(batch, edges[k], edges[k + 1]) for k in range(parts)]
@@ -186,8 +193,12 @@ class WorkerBackend(ABC):
             [Span(p.worker, p.begin_s, p.end_s, p.stages, p.core_s) for p in coming.parts]
         )
         stages = coming.parts[0].stages if len(spans) == 1 else _sums(spans)
-        inputs = self._slots.slot(coming.slot)[: len(coming.ids)]
-        return Batch(coming.ids, inputs, stages, coming.parts[-1].worker, spans), None
+        last = coming.parts[-1]
+        ids = coming.ids if last.kept is None else last.kept
+        inputs = last.made
+        if inputs is None:
+            inputs = self._slots.slot(coming.slot)[: len(ids)]
+        return Batch(ids, inputs, stages, last.worker, spans), None
 
     def _release(self, keep: int) -> None:
         """Free the slots of batches that are no longer valid, all but the last `keep`."""

@@ -7,9 +7,8 @@ import time
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from torch import Tensor
 
-from chirpid.data.datasets import SegmentDataset, TensorDataset, as_ids
+from chirpid.data.datasets import BatchSource, TensorDataset, as_ids
 from chirpid.loading.backends.base import Ring, largest
 from chirpid.types import Batch, IntArray, Span
 
@@ -22,7 +21,7 @@ MOST_TOGETHER = 64
 class InlineBackend:
     """Two buffers in turn; a third where a device copies from them while the next is filled."""
 
-    def __init__(self, dataset: SegmentDataset, *, pin_memory: bool = False) -> None:
+    def __init__(self, dataset: BatchSource, *, pin_memory: bool = False) -> None:
         self.dataset = dataset
         self._ring = Ring(dataset, num_slots=3 if pin_memory else 2, pin_memory=pin_memory)
 
@@ -43,10 +42,13 @@ class InlineBackend:
     def _run_singly(self, batches: Sequence[IntArray], size: int) -> Iterator[Batch]:
         self._ring.reserve(size)
         for turn, ids in enumerate(map(as_ids, batches)):
+            self._ring.renew(turn)
             begin_s, begin_core_s = time.perf_counter(), time.thread_time()
             inputs, stages = self.dataset.fetch(ids, self._ring.slot(turn))
             core_s = time.thread_time() - begin_core_s
             spans = (Span(-1, begin_s, time.perf_counter(), stages, core_s),)
+            if not self.dataset.spec.in_parts and inputs.ids is not None:
+                ids = inputs.ids
             yield Batch(ids, inputs, stages, spans=spans)
             self._ring.was_used(turn)
 
@@ -60,6 +62,7 @@ class InlineBackend:
             group = list(itertools.islice(upcoming, together))
             if not group:
                 return
+            self._ring.renew(turn)
             whole = self._ring.slot(turn)
             begin_s, begin_core_s = time.perf_counter(), time.thread_time()
             try:
@@ -67,11 +70,11 @@ class InlineBackend:
             except IndexError:
                 yield from self._run_singly(group, size)  # up to the batch that is to blame
                 return
-            parts: Sequence[Tensor] = self._ring.parts(turn, size)
+            parts = self._ring.parts(turn, size)
             sizes = [len(ids) for ids in group]
             num_rows = sum(sizes)
             if num_rows < size * len(group):
-                parts = whole[:num_rows].split(sizes)  # type: ignore[no-untyped-call]
+                parts = whole[:num_rows].split(sizes)
             seconds = stages["gather"] / max(1, num_rows)
             core_s = time.thread_time() - begin_core_s
             spans: tuple[Span, ...] = (Span(-1, begin_s, time.perf_counter(), stages, core_s),)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
+import math
 import multiprocessing
+import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 
 import numpy as np
 
-from chirpid.data.datasets import SegmentDataset
+from chirpid.data.datasets import BatchSource
+from chirpid.data.general.loose import LooseSlot
 from chirpid.errors import TrainingError
 from chirpid.loading.backends import deaths
 from chirpid.loading.backends.crew import Crew
@@ -21,6 +24,8 @@ from chirpid.loading.backends.worker import (
     MADE,
     NAMED,
     READY,
+    SHARE,
+    TOO_LARGE,
     unpack_names,
     unpack_times,
     unpacked,
@@ -43,7 +48,7 @@ class ProcessesBackend(WorkerBackend):
 
     def __init__(
         self,
-        dataset: SegmentDataset,
+        dataset: BatchSource,
         *,
         num_workers: int,
         prefetch: int,
@@ -55,11 +60,11 @@ class ProcessesBackend(WorkerBackend):
     ) -> None:
         num_slots = num_workers * prefetch + 2
         super().__init__(dataset, num_workers=num_workers, num_slots=num_slots)
-        self._dataset: SegmentDataset | None = dataset
+        self._dataset: BatchSource | None = dataset
         self._persistent, self._method, self._timeout_s = persistent, start_method, timeout_s
         self._say = say or logging.getLogger(__name__).warning
         self._ring = self._slots = SharedRing(
-            dataset.spec.shape, num_slots=num_slots, pin_memory=pin_memory, say=self._say
+            dataset.spec, num_slots=num_slots, pin_memory=pin_memory, say=self._say
         )
         self._crew: Crew | None = None
         self._parts: dict[int | None, Part] = {}
@@ -67,6 +72,7 @@ class ProcessesBackend(WorkerBackend):
         self._stages: dict[int, tuple[str, ...]] = {}
         """What each worker calls the stages that it tells the seconds of."""
         self._num_deaths = 0
+        self._least_rows = 0
         if persistent:
             # Now, so that a system without room for them is found where threads can still be had.
             self._ready()
@@ -98,6 +104,7 @@ class ProcessesBackend(WorkerBackend):
 
     def _begin(self, batch_size: int) -> None:
         crew = self._ready()
+        batch_size = max(batch_size, self._least_rows)
         self._num_deaths = 0
         region = self._ring.region
         if region is None or batch_size > region.batch_size:
@@ -138,10 +145,41 @@ class ProcessesBackend(WorkerBackend):
             if what == MADE:
                 names = self._stages.get(worker, ())
                 part.begin_s, part.end_s, part.core_s, part.stages = unpack_times(more, names)
+                self._look_inside(part)
             elif what == FAILED:
                 part.error = unpacked(more)
+            elif what == TOO_LARGE:
+                self._make_here(part, *SHARE.unpack(more))
             part.worker, part.done = worker, True
         return told
+
+    def _look_inside(self, part: Part) -> None:
+        """Take what a worker had to say of the rows themselves."""
+        slot = part.batch.slot
+        rows = self._ring.slot(slot)
+        if isinstance(rows, LooseSlot):
+            part.made = rows.read()
+            part.kept = part.made.ids
+        elif num_skipped := int(part.stages.get("num_skipped", 0)):
+            part.kept = self._ring.ids(slot)[: len(part.ids) - num_skipped].copy()
+
+    def _make_here(self, part: Part, share: float) -> None:
+        """Make what is too large for a slot in the caller, and have larger slots in the next pass.
+
+        Args:
+            share: how many slots it would fill.
+        """
+        region = self._ring.region
+        assert self._dataset is not None
+        assert region is not None
+        self._least_rows = max(self._least_rows, math.ceil(1.5 * share * region.batch_size))
+        part.error, part.begin_s = None, time.perf_counter()
+        try:
+            part.made, part.stages = self._dataset.fetch(part.ids)
+            part.kept = part.made.ids
+        except Exception as error:  # noqa: BLE001 - it is raised where the batch is asked for
+            part.error = error
+        part.end_s = time.perf_counter()
 
     def _replace(self, crew: Crew, number: int) -> None:
         """Start a worker in the place of a dead one, and have its part made again.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import mmap
 import os
 import shutil
@@ -16,8 +15,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from chirpid.data.datasets import RowKind
 from chirpid.errors import BudgetError
 from chirpid.loading.backends.base import Fences, make_fence
 from chirpid.loading.hardware import read_machine
@@ -94,21 +93,15 @@ class Region:
     """Slots for batches of at most `batch_size` rows: the ids asked for, and their rows."""
 
     def __init__(
-        self, file: SharedFile, begin: int, *, batch_size: int, shape: tuple[int, ...],
-        num_slots: int,
-    ) -> None:  # fmt: skip
+        self, file: SharedFile, begin: int, *, batch_size: int, spec: RowKind, num_slots: int
+    ) -> None:
         self.begin, self.batch_size = begin, batch_size
-        ids_bytes, slot_bytes = _slot_sizes(batch_size, shape)
+        ids_bytes, slot_bytes = _slot_sizes(batch_size, spec)
         self.map = file.open(begin, num_slots * slot_bytes)
         # A caller in inference mode would make slots that nobody may write to outside of it.
         with torch.inference_mode(False):
-            self.slots: list[Tensor] = [
-                torch.frombuffer(
-                    self.map,
-                    dtype=torch.float32,
-                    count=batch_size * math.prod(shape),
-                    offset=slot * slot_bytes + ids_bytes,
-                ).view(batch_size, *shape)
+            self.slots: list[Any] = [
+                spec.over(self.map, slot * slot_bytes + ids_bytes, batch_size)
                 for slot in range(num_slots)
             ]
         self.ids: list[IntArray] = [
@@ -117,14 +110,14 @@ class Region:
         ]
 
     @staticmethod
-    def num_bytes(batch_size: int, shape: tuple[int, ...], num_slots: int) -> int:
-        return num_slots * _slot_sizes(batch_size, shape)[1]
+    def num_bytes(batch_size: int, spec: RowKind, num_slots: int) -> int:
+        return num_slots * _slot_sizes(batch_size, spec)[1]
 
 
-def _slot_sizes(batch_size: int, shape: tuple[int, ...]) -> tuple[int, int]:
+def _slot_sizes(batch_size: int, spec: RowKind) -> tuple[int, int]:
     """Return the bytes of the ids and of a slot, in whole pages."""
     ids_bytes = _whole_pages(8 * batch_size)
-    return ids_bytes, ids_bytes + _whole_pages(4 * batch_size * math.prod(shape))
+    return ids_bytes, ids_bytes + _whole_pages(spec.slot_bytes(batch_size))
 
 
 def _whole_pages(num_bytes: int) -> int:
@@ -134,12 +127,10 @@ def _whole_pages(num_bytes: int) -> int:
 class SharedRing:
     """The caller's side of the slots. It grows with the batch and never shrinks."""
 
-    def __init__(
-        self, shape: tuple[int, ...], *, num_slots: int, pin_memory: bool, say: Say
-    ) -> None:
+    def __init__(self, spec: RowKind, *, num_slots: int, pin_memory: bool, say: Say) -> None:
         self.file = SharedFile()
         self.region: Region | None = None
-        self._shape, self._num_slots, self._say = shape, num_slots, say
+        self._spec, self._num_slots, self._say = spec, num_slots, say
         self._pin = pin_memory
         self._old: mmap.mmap | None = None
         self._fences = Fences(make_fence if pin_memory else None)
@@ -153,10 +144,10 @@ class SharedRing:
         if self.region is not None and batch_size <= self.region.batch_size:
             return
         self._unpin()
-        begin = self.file.grow(Region.num_bytes(batch_size, self._shape, self._num_slots))
+        begin = self.file.grow(Region.num_bytes(batch_size, self._spec, self._num_slots))
         before = self.region
         self.region = Region(
-            self.file, begin, batch_size=batch_size, shape=self._shape, num_slots=self._num_slots
+            self.file, begin, batch_size=batch_size, spec=self._spec, num_slots=self._num_slots
         )
         if before is not None:
             self._drop_old()
@@ -164,7 +155,10 @@ class SharedRing:
         if self._pin:
             self._pin_pages()
 
-    def slot(self, turn: int) -> Tensor:
+    def renew(self, turn: int) -> None:
+        """Nothing is lent of memory that others write to: what is kept has to be copied."""
+
+    def slot(self, turn: int) -> Any:
         assert self.region is not None
         return self.region.slots[turn]
 

@@ -9,7 +9,7 @@ from queue import SimpleQueue
 
 import torch
 
-from chirpid.data.datasets import SegmentDataset
+from chirpid.data.datasets import BatchSource
 from chirpid.loading.backends.base import Ring
 from chirpid.loading.backends.flow import Part, WorkerBackend
 from chirpid.storage.parallel import wait_for_exit
@@ -20,7 +20,7 @@ class ThreadsBackend(WorkerBackend):
 
     def __init__(
         self,
-        dataset: SegmentDataset,
+        dataset: BatchSource,
         *,
         num_workers: int,
         prefetch: int,
@@ -85,7 +85,7 @@ class ThreadsBackend(WorkerBackend):
 class _Team:
     """What the threads share."""
 
-    def __init__(self, dataset: SegmentDataset, ring: Ring) -> None:
+    def __init__(self, dataset: BatchSource, ring: Ring) -> None:
         self.dataset, self.ring = dataset, ring
         self.tasks: SimpleQueue[Part | None] = SimpleQueue()
         self.tokens: SimpleQueue[None] = SimpleQueue()
@@ -108,7 +108,9 @@ class _Team:
         try:
             part.begin_s, begin_core_s = time.perf_counter(), time.thread_time()
             rows = self.ring.slot(part.batch.slot)[part.first : part.end]
-            _, part.stages = self.dataset.fetch(part.ids, rows)
+            made, part.stages = self.dataset.fetch(part.ids, rows)
+            if not self.dataset.spec.in_parts:
+                part.made, part.kept = made, made.ids
             part.end_s, part.core_s = time.perf_counter(), time.thread_time() - begin_core_s
         except BaseException as error:  # noqa: BLE001 - raised where the batch is asked for
             part.error = error

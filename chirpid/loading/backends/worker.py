@@ -25,7 +25,8 @@ from typing import Any
 import torch
 
 import chirpid.errors
-from chirpid.data.datasets import SegmentDataset
+from chirpid.data.datasets import BatchSource
+from chirpid.data.general.loose import NoRoomError
 from chirpid.data.kept import Stages
 from chirpid.errors import ChirpError
 from chirpid.loading.backends.shared import Region, SharedFile
@@ -38,10 +39,11 @@ TASK_NUMBERS = 3
 
 HEADER = struct.Struct("<HHBq")
 """A result: its bytes, the worker, what it is, and the number of the task."""
-READY, NAMED, MADE, LEFT_OUT, FAILED = range(5)
+READY, NAMED, MADE, LEFT_OUT, FAILED, TOO_LARGE = range(6)
 """Made comes with when fetching began and ended, by `time.perf_counter`, its core-seconds, and what
 was spent in each stage; the names of the stages, in that order, are told before, and again when
-they change."""
+they change. Too large, of a batch that no slot holds, comes with how many slots it would fill."""
+SHARE = struct.Struct("<d")
 
 
 @dataclass(slots=True)
@@ -74,7 +76,7 @@ def locked(file: SharedFile) -> Iterator[None]:
         fcntl.lockf(file.fd, fcntl.LOCK_UN)
 
 
-def serve(link: Link, dataset: SegmentDataset) -> None:
+def serve(link: Link, dataset: BatchSource) -> None:
     """Make parts of batches until the caller is gone."""
     # Ctrl-C reaches the whole process group; the caller ends its workers when it is ready.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -86,13 +88,13 @@ def serve(link: Link, dataset: SegmentDataset) -> None:
 
 
 class _Worker:
-    def __init__(self, link: Link, dataset: SegmentDataset) -> None:
+    def __init__(self, link: Link, dataset: BatchSource) -> None:
         self.link, self.dataset = link, dataset
         num_bytes = control_bytes(link.num_workers, link.num_tasks)
         self.control = memoryview(link.control.open(0, num_bytes)).cast("q")
         self.region: Region | None = None
         self.stages: tuple[str, ...] = ()
-        self.shape = dataset.spec.shape
+        self.spec = dataset.spec
         self.results = link.results.fileno()
 
     def work(self) -> None:
@@ -125,9 +127,13 @@ class _Worker:
         try:
             ids = region.ids[slot][first:end].copy()
             begin_s, begin_core_s = time.perf_counter(), time.thread_time()
-            _, stages = self.dataset.fetch(ids, region.slots[slot][first:end])
+            made, stages = self.dataset.fetch(ids, region.slots[slot][first:end])
+            if not self.spec.in_parts and made.ids is not None:
+                region.ids[slot][first : first + len(made)] = made.ids
             core_s = time.thread_time() - begin_core_s
             times = pack_times(begin_s, time.perf_counter(), core_s, stages)
+        except NoRoomError as error:
+            self._tell(TOO_LARGE, number, SHARE.pack(error.share))
         except Exception as error:  # noqa: BLE001 - it is raised where the batch is asked for
             self._tell(FAILED, number, _packed(error))
         else:
@@ -143,7 +149,7 @@ class _Worker:
             batch_size,
         ):
             self.region = Region(
-                self.link.ring, begin, batch_size=batch_size, shape=self.shape,
+                self.link.ring, begin, batch_size=batch_size, spec=self.spec,
                 num_slots=self.link.num_slots,
             )  # fmt: skip
         return self.region
