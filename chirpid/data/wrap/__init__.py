@@ -1,0 +1,5 @@
+"""Wrappers for any map dataset: kept samples, samples made ahead, columns in memory."""
+
+from chirpid.data.wrap.vectorized import VectorizedDataset
+
+__all__ = ["VectorizedDataset"]

@@ -1,0 +1,165 @@
+"""Samples put into rows of columns, and whole datasets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from chirpid.data.general.columns import Columns, Layout, Leaf, layout_of, leaf_of
+from chirpid.data.general.protocols import BatchReader, MapDataset, getitems
+from chirpid.data.general.trees import Skeleton, Tree, is_sequence, leaves_of, skeleton_of
+from chirpid.data.wrap.budgets import Memory, bytes_of
+from chirpid.data.wrap.tables import builder
+from chirpid.errors import BudgetError, DataError
+from chirpid.storage.parallel import for_each
+from chirpid.types import size_text
+
+CHUNK_BYTES = 2**20
+MOST_ROWS = 256
+"""Rows that are asked for at once while a dataset is read: fewer, if they come to `CHUNK_BYTES`."""
+
+
+def columns_from(
+    dataset: MapDataset, *, num_threads: int | None = None, max_memory: Memory | None = None
+) -> Tree:
+    """Return all samples of a dataset as columns, in the structure of a sample.
+
+    Raises:
+        DataError: samples differ in structure, type or shape, or hold what is no number.
+        BudgetError: the columns would be larger than `max_memory`.
+    """
+    num_rows = len(dataset)
+    layout, build = form_of(dataset)
+    num_bytes = num_rows * layout.batch_row_bytes
+    if max_memory is not None and num_bytes > bytes_of(max_memory):
+        raise BudgetError(
+            f"{num_rows} samples take {size_text(num_bytes)}, max_memory_usage={max_memory} allows "
+            f"{size_text(bytes_of(max_memory))}. Raise it, or keep some with CachedDataset."
+        )
+    columns = layout.empty(num_rows)
+    step = max(1, min(MOST_ROWS, CHUNK_BYTES // max(1, layout.batch_row_bytes)))
+    read = partial(_read_rows, dataset, layout, columns)
+    parts = [range(at, min(at + step, num_rows)) for at in range(0, num_rows, step)]
+    if num_threads is None:
+        num_threads = torch.get_num_threads() if getattr(dataset, "thread_safe", False) else 1
+    if num_threads > 1:
+        for_each(read, parts, num_threads=num_threads)
+    else:
+        for part in parts:
+            read(part)
+    return build(columns.tensors)
+
+
+def form_of(dataset: Any) -> tuple[Layout, Any]:
+    """Return what each sample is, and what makes one from its leaves.
+
+    Raises:
+        DataError: there is no sample, or it holds what is no number.
+    """
+    if isinstance(dataset, BatchReader):
+        return dataset.layout, dataset.layout.skeleton.rebuild
+    if not len(dataset):
+        raise DataError("The dataset has no samples. Check what it is made from.")
+    sample = dataset[0]
+    layout = layout_of([sample])
+    if layout is None:
+        raise DataError(f"Sample 0 has leaves that are no numbers: {no_numbers(sample)}. "
+                        "Convert them, or leave them out.")  # fmt: skip
+    return layout, builder(sample)
+
+
+def no_numbers(sample: Tree) -> str:
+    """Return which leaves of a sample are no numbers, for messages."""
+    named = zip(skeleton_of(sample).names(), leaves_of(sample), strict=True)
+    bad = [
+        f"{name or 'it'} is {type(leaf).__name__}" for name, leaf in named if leaf_of(leaf) is None
+    ]
+    return ", ".join(bad) or "it is empty"
+
+
+def _read_rows(dataset: Any, layout: Layout, columns: Columns, rows: range) -> None:
+    part = columns[rows.start : rows.stop]
+    if isinstance(dataset, BatchReader):
+        dataset.read_into(np.arange(rows.start, rows.stop), part)
+    else:
+        put(getitems(dataset, rows), layout, part, rows)
+
+
+class UnlikeError(DataError):
+    """A sample is not what the others are."""
+
+
+def put(samples: Sequence[Tree], layout: Layout, out: Columns, ids: Sequence[int]) -> None:
+    """Write samples into rows of their layout.
+
+    Args:
+        out: as many rows as there are samples.
+        ids: of the samples, for messages.
+
+    Raises:
+        UnlikeError: one of them is of another structure, type or shape.
+    """
+    taken = [leaves_like(sample, layout, id_) for sample, id_ in zip(samples, ids, strict=True)]
+    for tensor, values in zip(out.tensors, zip(*taken, strict=True), strict=True):
+        _put_leaf(tensor, list(values))
+
+
+def leaves_like(sample: Tree, layout: Layout, id_: int) -> list[Any]:
+    """Return the leaves of a sample in the order of a layout.
+
+    Raises:
+        UnlikeError: it is of another structure, type or shape.
+    """
+    leaves: list[Any] = []
+    if _collect(sample, layout.skeleton, leaves):
+        found = [leaf_of(leaf) for leaf in leaves]
+        if found == list(layout.leaves):
+            return leaves
+        at = next(at for at, leaf in enumerate(found) if leaf != layout.leaves[at])
+        what = f"{layout.names()[at] or 'it'} is {_told(found[at])}, not {_told(layout.leaves[at])}"
+    else:
+        what = "it is of another structure"
+    raise UnlikeError(f"Sample {id_} is not like the others: {what}. Give all samples one shape, "
+                      "or use a collate_fn that can join them.")  # fmt: skip
+
+
+def _collect(sample: Tree, skeleton: Skeleton, leaves: list[Any]) -> bool:
+    """Append the leaves of a sample, and return whether it is of that structure."""
+    if skeleton.kind is None:
+        leaves.append(sample)
+        return not (isinstance(sample, Mapping) or is_sequence(sample))
+    if issubclass(skeleton.kind, Mapping):
+        if not isinstance(sample, Mapping) or sample.keys() != set(skeleton.keys):
+            return False
+        parts = [sample[key] for key in skeleton.keys]
+    elif is_sequence(sample) and len(sample) == len(skeleton.parts):
+        parts = list(sample)
+    else:
+        return False
+    return all(
+        _collect(part, below, leaves) for part, below in zip(parts, skeleton.parts, strict=True)
+    )
+
+
+def _told(leaf: Leaf | None) -> str:
+    if leaf is None:
+        return "no number"
+    return f"{str(leaf.dtype).removeprefix('torch.')} {list(leaf.shape)}"
+
+
+def _put_leaf(out: Tensor, values: list[Any]) -> None:
+    if all(isinstance(value, Tensor) and value.is_cpu for value in values):
+        with torch.no_grad():
+            torch.stack(values, out=out)
+    elif any(isinstance(value, Tensor) for value in values):
+        for row, value in zip(out, values, strict=True):
+            row.copy_(torch.as_tensor(value))
+    elif out.ndim > 1:
+        np.stack(values, out=out.numpy())
+    else:
+        out.copy_(torch.from_numpy(np.asarray(values)))

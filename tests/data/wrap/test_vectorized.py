@@ -1,0 +1,348 @@
+"""Columns in memory deliver what torch's own datasets and collation would."""
+
+from __future__ import annotations
+
+import pickle
+import threading
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.utils.data import BatchSampler, DataLoader, SequentialSampler, TensorDataset
+from torch.utils.data import default_collate as collate
+
+from chirpid import native
+from chirpid.data.general.columns import Columns
+from chirpid.data.general.protocols import BatchReader, MapDataset
+from chirpid.data.wrap.vectorized import VectorizedDataset
+from chirpid.errors import BudgetError, DataError
+
+DTYPES = [
+    torch.bool, torch.uint8, torch.int8, torch.int16, torch.uint16, torch.int32, torch.int64,
+    torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.complex64,
+]  # fmt: skip
+SHAPES = [(), (1,), (3,), (4,), (2, 3), (0,)]
+
+
+class Pair(NamedTuple):
+    left: Any
+    right: Any
+
+
+def numbers(num_rows: int, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+    """Bytes of every kind, those of numbers that are none among them."""
+    generator = torch.Generator().manual_seed(num_rows)
+    if dtype is torch.bool:
+        return torch.randint(0, 2, (num_rows, *shape), generator=generator).bool()
+    flat = torch.randint(0, 256, (num_rows, *shape, dtype.itemsize), generator=generator)
+    return flat.to(torch.uint8).view(dtype)[..., 0]
+
+
+def bits(tensor: torch.Tensor) -> bytes:
+    return tensor.contiguous().view(-1).view(torch.uint8).numpy().tobytes()
+
+
+def same(left: Any, right: Any) -> bool:
+    """Whether two batches or samples are equal in structure, types and bits."""
+    if isinstance(left, torch.Tensor):
+        return left.dtype == right.dtype and left.shape == right.shape and bits(left) == bits(right)
+    if type(left) is not type(right) or len(left) != len(right):
+        return False
+    if isinstance(left, dict):
+        return all(same(left[key], right[key]) for key in left)
+    return all(map(same, left, right))
+
+
+@pytest.fixture(params=["library", "no library"])
+def _with_and_without_library(request: pytest.FixtureRequest, monkeypatch: Any) -> None:
+    if request.param == "no library":
+        monkeypatch.setattr(native, "handle", lambda: None)
+
+
+@pytest.mark.usefixtures("_with_and_without_library")
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_rows_of_every_type_and_shape_come_bit_by_bit(dtype: torch.dtype) -> None:
+    ids = np.array([4, 0, 6, 6, 1])
+    for shape in SHAPES:
+        rows = numbers(7, shape, dtype)
+        dataset = VectorizedDataset(rows)
+        batch = dataset.layout.empty(5)
+        dataset.read_into(ids, batch)
+        assert same(batch.tensors[0], rows[torch.from_numpy(ids)]), shape
+
+
+@pytest.mark.usefixtures("_with_and_without_library")
+def test_rows_that_do_not_lie_together_are_read_where_they_lie() -> None:
+    wide = torch.arange(60.0).view(6, 10)
+    for rows in (wide[:, ::3], wide.T, wide[::2], wide[:, 1:2].expand(6, 4), wide[1:4]):
+        dataset = VectorizedDataset(rows)
+        assert same(dataset[[2, 0, 1]], rows[torch.tensor([2, 0, 1])])
+        assert dataset.columns.tensors[0].data_ptr() == rows.data_ptr()
+
+
+def test_rows_that_begin_between_words_are_read_as_well() -> None:
+    rows = torch.arange(41, dtype=torch.uint8)[1:].view(10, 4)
+    assert same(VectorizedDataset(rows)[[9, 0]], rows[[9, 0]])
+
+
+STRUCTURES = {
+    "tensor": lambda x, y: x,
+    "tuple": lambda x, y: (x, y),
+    "list": lambda x, y: [x, y],
+    "dict": lambda x, y: {"x": x, "y": y},
+    "named tuple": Pair,
+    "nested": lambda x, y: {"in": (x, [x, y]), "out": Pair(y, x)},
+    "set of torch": TensorDataset,
+}
+
+
+@pytest.mark.parametrize("kind", STRUCTURES)
+def test_samples_and_batches_are_those_of_the_default_loader(kind: str) -> None:
+    x, y = torch.randn(10, 3), torch.arange(10)
+    dataset = VectorizedDataset(STRUCTURES[kind](x, y))
+    samples = [STRUCTURES[kind](x[i : i + 1], y[i : i + 1]) for i in range(10)]
+    if kind == "set of torch":
+        samples = [sample[:] for sample in samples]
+    expected = [VectorizedDataset(sample)[0] for sample in samples]
+    assert len(dataset) == 10
+    assert same([dataset[i] for i in range(10)], expected)
+    assert same(dataset[-1], expected[9])
+    assert same(dataset.__getitems__([3, -1, 3]), [expected[3], expected[9], expected[3]])
+    batch, stages = dataset.fetch(np.array([3, 1]))
+    assert same(batch.tree(), collate([expected[3], expected[1]]))
+    assert stages["num_cache_hits"] == 2
+    for got, wanted in zip(
+        DataLoader(dataset, batch_size=4), DataLoader(expected, batch_size=4), strict=True
+    ):
+        assert same(got, wanted)
+
+
+def test_set_of_torch_gives_the_samples_that_it_gave() -> None:
+    plain = TensorDataset(torch.randn(5, 2), torch.arange(5))
+    dataset = VectorizedDataset(plain)
+    assert all(same(dataset[i], plain[i]) for i in range(5))
+    assert same(dataset[1:3], plain[1:3])
+
+
+def test_loader_of_torch_gets_whole_batches_by_a_sampler_of_batches() -> None:
+    dataset = VectorizedDataset({"x": torch.randn(10, 3), "y": list(range(10))})
+    sampler = BatchSampler(SequentialSampler(dataset), 4, drop_last=False)
+    whole = DataLoader(dataset, batch_size=None, sampler=sampler)
+    assert same(list(whole), list(DataLoader(dataset, batch_size=4)))
+
+
+def test_slices_share_the_memory_of_the_columns() -> None:
+    x = torch.zeros(10, 3)
+    dataset = VectorizedDataset((x, np.zeros(10)))
+    view = dataset[4:8]
+    view[0][1] = 7.0
+    x[5, 0] = 8.0
+    assert dataset[5][0].tolist() == [8.0, 7.0, 7.0]
+    assert view[0][1].tolist() == [8.0, 7.0, 7.0]
+    assert view[1].untyped_storage().data_ptr() == dataset.columns.tensors[1].data_ptr()
+
+
+@given(st.slices(10))
+def test_any_slice_holds_the_rows_that_a_list_would(rows: slice) -> None:
+    x = torch.arange(10)
+    assert VectorizedDataset(x)[rows].tolist() == list(range(10))[rows]
+
+
+def test_batches_do_not_share_memory_with_the_columns() -> None:
+    dataset = VectorizedDataset(torch.zeros(10, 3))
+    dataset[[1, 2]].fill_(1.0)
+    dataset.__getitems__([1])[0].fill_(1.0)
+    assert not dataset.columns.tensors[0].any()
+
+
+def test_read_only_columns_are_neither_copied_nor_written_to(tmp_path: Any) -> None:
+    np.save(tmp_path / "rows.npy", np.arange(12.0).reshape(6, 2))
+    rows = np.load(tmp_path / "rows.npy", mmap_mode="r")
+    dataset = VectorizedDataset(rows)
+    assert dataset.columns.tensors[0].data_ptr() == rows.ctypes.data
+    dataset[1:3].fill_(9.0)  # would end the program if it were the map
+    dataset[1].fill_(9.0)
+    assert dataset[[1]].tolist() == [[2.0, 3.0]]
+
+
+def test_frame_is_a_column_for_each_name() -> None:
+    frame = pd.DataFrame({"a": [1, 2, 3], "b": [0.5, 1.5, 2.5], "c": [True, False, True]})
+    dataset = VectorizedDataset(frame)
+    assert same(dataset[1], {"a": torch.tensor(2), "b": torch.tensor(1.5, dtype=torch.float64),
+                             "c": torch.tensor(False)})  # fmt: skip
+    dataset[0:2]["a"].fill_(9)
+    assert frame.a.tolist() == [1, 2, 3]
+
+
+def test_numbers_backwards_and_in_other_views_become_columns() -> None:
+    rows = np.arange(12.0).reshape(6, 2)
+    assert VectorizedDataset(rows[::-1])[[0]].tolist() == [[10.0, 11.0]]
+    assert VectorizedDataset(rows[:, 1])[[5]].tolist() == [11.0]
+    assert VectorizedDataset(pd.Series([3, 4]))[[1]].tolist() == [4]
+    assert VectorizedDataset(Columns(VectorizedDataset(rows).layout.skeleton,
+                                     [torch.ones(2)]))[1] == 1.0  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        ({"x": torch.zeros(3), "who": ["a", "b", "c"]}, r"who\[0\] is str"),
+        ({"x": torch.zeros(3), "y": np.array(["a", "b"])}, "y is <U1"),
+        (pd.DataFrame({"n": [1], "text": ["a"]}), "text is "),
+        ((torch.zeros(3), torch.tensor(1.0)), r"\[1\] is a single number"),
+        (torch.zeros(3, device="meta"), "data is on meta"),
+        (torch.eye(3).to_sparse(), "data is torch.sparse_coo"),
+        ([], "are none"),
+        ({"x": torch.zeros(3), "y": torch.zeros(4)}, "x has 3, y has 4"),
+        (pd.DataFrame([[1, 2]], columns=["a", "a"]), r"twice: \['a'\]"),
+        ({f"c{i}": "text" for i in range(7)}, "and 2 more"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_is_no_table_of_numbers_is_refused_by_name(data: Any, told: str) -> None:
+    with pytest.raises(DataError, match=told):
+        VectorizedDataset(data)
+
+
+@pytest.mark.usefixtures("_with_and_without_library")
+def test_ids_outside_are_refused_and_nothing_is_written() -> None:
+    dataset = VectorizedDataset((torch.ones(4, 2), torch.ones(4, 1, dtype=torch.uint8)))
+    batch = Columns(dataset.layout.skeleton, [torch.zeros(2, 2), torch.zeros(2, 1).byte()])
+    for bad in (4, -1, 2**40):
+        with pytest.raises(IndexError, match="among the samples from 0 to 3"):
+            dataset.read_into(np.array([0, bad]), batch)
+        assert not batch.tensors[0].any()
+    for index in (4, -5, [4], [-5]):
+        with pytest.raises(IndexError):
+            dataset[index]
+
+
+@pytest.mark.usefixtures("_with_and_without_library")
+def test_batch_that_is_too_small_is_not_written_past() -> None:
+    dataset = VectorizedDataset(torch.ones(4, 2))
+    memory = torch.zeros(4, 2)
+    with pytest.raises((IndexError, ValueError, RuntimeError)):
+        dataset.read_into(np.array([0, 1, 2]), Columns(dataset.layout.skeleton, [memory[:2]]))
+    assert not memory[2:].any()
+
+
+def test_ids_of_any_integer_type_and_order_in_memory_are_taken() -> None:
+    x = torch.arange(10)
+    dataset = VectorizedDataset(x)
+    batch = dataset.layout.empty(3)
+    fixed = np.array([1, 2, 3])
+    fixed.flags.writeable = False
+    for ids in (np.array([1, 2, 3], np.int32), np.arange(7)[1::2][:3], fixed):
+        dataset.read_into(ids, batch)
+        assert batch.tensors[0].tolist() == ids.tolist()
+    assert dataset[x > 7].tolist() == [8, 9]
+    assert dataset[torch.tensor(2)] == dataset[np.int64(2)] == 2
+    assert dataset[[]].shape == (0,)
+    with pytest.raises(TypeError):
+        dataset[[0.5]]
+
+
+def test_batches_of_another_kind_of_memory_are_filled_as_well() -> None:
+    dataset = VectorizedDataset(torch.arange(12.0).view(4, 3))
+    batch = Columns(dataset.layout.skeleton, [torch.zeros(3, 2).T])
+    dataset.read_into(np.array([2, 1]), batch)
+    assert batch.tensors[0].tolist() == [[6.0, 7.0, 8.0], [3.0, 4.0, 5.0]]
+
+
+def test_large_batches_are_shared_among_threads_and_the_same() -> None:
+    x = torch.randn(500, 700)
+    ids = torch.randperm(500).numpy()
+    assert same(VectorizedDataset(x)[ids], x[ids])
+
+
+def test_dataset_is_the_same_after_a_trip_through_pickle() -> None:
+    dataset = VectorizedDataset({"x": torch.randn(5, 2), "y": (torch.arange(5),)})
+    again = pickle.loads(pickle.dumps(dataset))
+    assert same(again[[3, 1]], dataset[[3, 1]])
+    assert again.layout == dataset.layout
+    assert isinstance(dataset, BatchReader)
+    assert isinstance(dataset, MapDataset)
+
+
+@pytest.mark.parametrize("shared_by", ["itself", "its holder"])
+def test_rows_that_move_to_shared_memory_are_read_where_they_are_now(shared_by: str) -> None:
+    x = torch.randn(5, 2)
+    dataset = VectorizedDataset(x)
+    before = dataset[[0, 4]]
+    if shared_by == "itself":
+        assert dataset.share_memory_() is dataset
+    else:
+        x.share_memory_()
+    assert dataset.columns.tensors[0].is_shared()
+    assert same(dataset[[0, 4]], before)
+    loader = DataLoader(dataset, batch_size=5, num_workers=1)
+    assert same(next(iter(loader)), x)
+
+
+def test_threads_may_read_at_once() -> None:
+    x = torch.arange(1000)
+    dataset, bad = VectorizedDataset(x), []
+
+    def read(seed: int) -> None:
+        ids = np.random.default_rng(seed).integers(0, 1000, (200, 32))
+        batch = dataset.layout.empty(32)
+        for row in ids:
+            dataset.read_into(row, batch)
+            bad.extend(row[batch.tensors[0].numpy() != row])
+
+    threads = [threading.Thread(target=read, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not bad
+
+
+class Squares:
+    """Samples that are made one by one."""
+
+    thread_safe = False
+
+    def __init__(self, num: int = 600, odd: int | None = None) -> None:
+        self.num, self.odd, self.threads = num, odd, set[int]()
+
+    def __len__(self) -> int:
+        return self.num
+
+    def __getitem__(self, index: int) -> Any:
+        self.threads.add(threading.get_ident())
+        value = np.full(2 if index != self.odd else 3, index**2, dtype=np.float32)
+        return {"x": value, "y": (index, float(index), torch.tensor([index]))}
+
+
+@pytest.mark.parametrize("num_threads", [None, 3])
+def test_columns_are_filled_from_any_dataset(num_threads: int | None) -> None:
+    plain = Squares()
+    dataset = VectorizedDataset.of(plain, num_threads=num_threads)
+    assert same(dataset[[599, 5]], collate([plain[599], plain[5]]))
+    assert type(dataset[0]["y"]) is tuple
+    alone = plain.threads == {threading.get_ident()}
+    assert alone is (num_threads is None)
+    assert same(VectorizedDataset.of(dataset)[[599, 5]], dataset[[599, 5]])
+
+
+def test_sample_unlike_the_others_is_named() -> None:
+    told = r"Sample 17 is not like the others: x is float32 \[3\], not float32 \[2\]"
+    with pytest.raises(DataError, match=told):
+        VectorizedDataset.of(Squares(30, odd=17))
+    with pytest.raises(DataError, match=r"Sample 1 .* another structure"):
+        VectorizedDataset.of([{"x": 1}, {"y": 1}])
+    with pytest.raises(DataError, match=r"Sample 0 .*: \[1\] is str"):
+        VectorizedDataset.of([(1, "a")])
+    with pytest.raises(DataError, match="no samples"):
+        VectorizedDataset.of([])
+
+
+def test_columns_over_the_bound_are_refused_before_they_are_made() -> None:
+    plain = Squares(10**9)
+    with pytest.raises(BudgetError, match=r"take 29\.8 GiB, max_memory_usage=1 GiB allows 1\.0"):
+        VectorizedDataset.of(plain, max_memory_usage="1 GiB")
