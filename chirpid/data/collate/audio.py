@@ -1,0 +1,176 @@
+"""Batches of recordings of unlike length.
+
+Letters: B batch, C channels, T samples in time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from chirpid.data.collate.default import collate_fields, some, stack, told_kind
+from chirpid.data.collate.fields import AUDIO_KEYS, field_path, is_array
+from chirpid.data.collate.padding import (
+    Padded,
+    PadRule,
+    is_numbers,
+    one_of,
+    pad,
+    tensors_of,
+)
+from chirpid.data.collate.tree import Field, LeafCollate, Path, path_of, path_text
+from chirpid.errors import DataError
+
+RATE_KEYS = ("sample_rate_hz", "sample_rate", "sampling_rate", "rate", "sr", "fs")
+RATES_HZ = frozenset(
+    (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 88200, 96000, 192000, 250000,
+     256000, 384000)
+)  # fmt: skip
+"""What recorders and telephones use. In a tuple, a whole number right behind the waveform is taken
+for its rate if it is one of these in every sample of the batch."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AudioCollator:
+    """Pads or crops waveforms; the recording becomes a `Padded` in its place, the rest is stacked.
+
+    Lengths and mask count samples in time. Values stay as they are: nothing is scaled, resampled
+    or mixed down.
+    """
+
+    field: Field | None = None
+    """Where the waveform is; None to look for it."""
+    rate_field: Field | None = None
+    """Where its sample rate is; None for a number beside it under one of `RATE_KEYS`."""
+    num_samples: int | None = None
+    """Length of every batch in samples; None for the longest waveform of the batch."""
+    max_samples: int | None = None
+    """The most that is kept of a waveform; `Padded.num_cut` counts what was left out."""
+    multiple_of: int = 1
+    """Lengths are rounded up to a multiple of it, such as the hop of a spectrogram."""
+    value: float = 0
+    """What stands where nothing was recorded."""
+    side: str = "right"
+    """Where the padding goes: "right" or "left"."""
+    keep: str = "start"
+    """What is kept of a longer recording: "start", "centre" or "end"."""
+    on_long: str = "cut"
+    """What happens to a longer one: "cut", or "error"."""
+    channels: str = "auto"
+    """Which axis of a waveform of two axes holds the channels: "first" for [C, T], "last" for
+    [T, C]; "auto" takes the first, and refuses a waveform with more channels than samples."""
+
+    def __post_init__(self) -> None:
+        _ = self.rule
+        one_of("channels", self.channels, ("auto", "first", "last"))
+
+    @property
+    def rule(self) -> PadRule:
+        """How lengths are made equal."""
+        return PadRule(
+            axes=(-1,),
+            value=self.value,
+            side=self.side,
+            multiple_of=self.multiple_of,
+            length=self.num_samples,
+            max_length=self.max_samples,
+            keep=self.keep,
+            on_long=self.on_long,
+        )
+
+    @property
+    def fills(self) -> dict[str, float]:
+        """What stands in the batch where a sample has no recording."""
+        return {"values": self.value}
+
+    def __call__(self, samples: Sequence[Any]) -> Any:
+        """Return the samples as one batch, with `Padded` values [B, T] or [B, C, T].
+
+        Raises:
+            DataError: no samples, no waveform or several, mixed sample rates, number types or
+                channels, or a recording that is too long.
+        """
+        some(samples)
+        here = field_path(samples[0], self.field, keys=AUDIO_KEYS, fits=_is_wave, what="waveform")
+        special: dict[Path, LeafCollate] = {here: self._padded}
+        rate = _rate_path(samples, here) if self.rate_field is None else path_of(self.rate_field)
+        if rate is not None:
+            special[rate] = _same_rate
+        return collate_fields(samples, special)
+
+    def _padded(self, path: Path, values: Sequence[Any]) -> Padded:
+        waves = tensors_of(path, values)
+        for n, wave in enumerate(waves):
+            if wave.dtype != waves[0].dtype:
+                raise DataError(
+                    f"{path_text(path)} is {told_kind(waves[0])} in sample 0 of the batch and "
+                    f"{told_kind(wave)} in sample {n}, and their scales differ. Convert them "
+                    "in the dataset."
+                )
+            self._check_axes(path, wave, n, dim=waves[0].dim())
+        if waves[0].dim() == 2 and self.channels == "last":
+            waves = [wave.T for wave in waves]
+        odd = next((n for n, wave in enumerate(waves) if wave.shape[:-1] != waves[0].shape[:-1]), 0)
+        if odd:
+            raise DataError(
+                f"{path_text(path)} has {waves[0].shape[0]} channels in sample 0 of the batch and "
+                f"{waves[odd].shape[0]} in sample {odd}. Mix them to one number in the dataset."
+            )
+        return pad(path, waves, self.rule)
+
+    def _check_axes(self, path: Path, wave: Tensor, n: int, *, dim: int) -> None:
+        if wave.dim() not in (1, 2):
+            raise DataError(
+                f"{path_text(path)} is {told_kind(wave)} in sample {n} of the batch. A waveform is "
+                "[T] or [C, T]."
+            )
+        if wave.dim() != dim:
+            raise DataError(
+                f"{path_text(path)} has {dim} axes in sample 0 of the batch and {wave.dim()} in "
+                f"sample {n}: one with channels, one without. Give all [C, T], as with wave[None]."
+            )
+        if dim == 2 and self.channels == "auto" and 0 < wave.shape[1] < wave.shape[0]:
+            raise DataError(
+                f"{path_text(path)} is {told_kind(wave)} in sample {n} of the batch, more channels "
+                'than samples if channels come first. Set channels="last" if it is [T, C], '
+                'channels="first" if not.'
+            )
+
+
+def _is_wave(value: object) -> bool:
+    if is_array(value):
+        return value.ndim in (1, 2)  # type: ignore[attr-defined]
+    return is_numbers(value) and bool(value)
+
+
+def _rate_path(samples: Sequence[Any], wave: Path) -> Path | None:
+    """Return the way to the sample rate that is given beside the waveform, if one is."""
+    if not wave:
+        return None
+    beside, step = samples[0], wave[-1]
+    for above in wave[:-1]:
+        beside = getattr(beside, str(above)) if hasattr(beside, "_fields") else beside[above]
+    keys: Sequence[Hashable] = ()
+    if isinstance(beside, Mapping):
+        keys = [key for key in RATE_KEYS if isinstance(beside.get(key), (int, float))]
+    elif hasattr(beside, "_fields"):
+        keys = [key for key in RATE_KEYS if key in beside._fields]
+    elif isinstance(step, int) and len(wave) == 1 and step + 1 < len(beside):
+        after = [sample[step + 1] for sample in samples if len(sample) > step + 1]
+        known = all(type(each) is int and each in RATES_HZ for each in after)
+        keys = [step + 1] if known else ()
+    return (*wave[:-1], keys[0]) if keys else None
+
+
+def _same_rate(path: Path, values: Sequence[Any]) -> Any:
+    rates = [float(value) for value in values]
+    odd = next((n for n, rate in enumerate(rates) if rate != rates[0]), None)
+    if odd is not None:
+        raise DataError(
+            f"{path_text(path)} is {rates[0]:g} Hz in sample 0 of the batch and {rates[odd]:g} Hz "
+            f"in sample {odd}. Resample in the dataset, as with torchaudio.functional.resample."
+        )
+    return stack(path, values)
