@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from chirpid.build.fields import picked
 from chirpid.config.paths import cache_dir
 from chirpid.config.schema import RootConfig
@@ -15,17 +17,7 @@ from chirpid.types import Backend, Mode, StartMethod
 
 def profile_of(config: RootConfig) -> Profile:
     """Return the hardware profile as the plan takes it."""
-    h = config.hardware
-    return Profile(
-        **picked(Profile, h),
-        ram_bytes=_bytes(h.ram_gib),
-        gpu_bytes=_bytes(h.gpu_memory_gib),
-        low_memory_bytes=int(h.low_memory_gib * GIB),
-    )
-
-
-def _bytes(gib: float | None) -> int | None:
-    return None if gib is None else int(gib * GIB)
+    return Profile.of(asdict(config.hardware))
 
 
 def ram_budget(config: RootConfig, machine: Machine) -> int:

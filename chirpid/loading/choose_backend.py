@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from chirpid.loading.decision import Decision, clamped
-from chirpid.loading.inputs import Case
+from chirpid.loading.inputs import Case, Items
 from chirpid.types import Backend, Mode, Policy, StartMethod, size_text
 
 WITH_WORKERS = (Backend.threads, Backend.processes)
+HAND_OVER_S = 1e-3
+"""A batch that is made sooner than this is not worth a worker: handing it over takes its time."""
 
 
 def choose_backend(case: Case) -> Decision[Backend]:
     """Return who fetches: as asked, else as probed, else by policy and dataset."""
     wanted = _wanted(case)
+    items = case.traits.items
+    if wanted.value is Backend.threads and items is not None and items.draws:
+        return clamped(wanted, Backend.processes, "its samples draw random numbers, which threads "
+                       "would take from each other and from the training")  # fmt: skip
     if wanted.value is not Backend.device:
         return wanted
     problem = _device_problem(case)
@@ -35,11 +41,14 @@ def _wanted(case: Case) -> Decision[Backend]:
 
 def _on_host(case: Case) -> Decision[Backend]:
     """Return who fetches where the set does not live on the GPU and nothing else is asked for."""
-    policy = case.wish.policy
+    policy, items = case.wish.policy, case.traits.items
     if case.wish.num_workers:
-        return Decision(Backend.threads, "override", "loader.num_workers asks for workers")
+        workers = Backend.threads if items is None else _workers_for(items).value
+        return Decision(workers, "override", "loader.num_workers asks for workers")
     if policy is Policy.safe:
         return Decision(Backend.inline, "policy", "safe: no threads, no processes")
+    if items is not None:
+        return _for_items(case, items)
     if case.kept and policy is Policy.aggressive and case.machine.num_cores > 1:
         return Decision(Backend.threads, "policy", "gathers overlap with the training step")
     if case.traits.beyond_ram:
@@ -47,6 +56,23 @@ def _on_host(case: Case) -> Decision[Backend]:
     if case.kept:
         return Decision(Backend.inline, "dataset", "a gather is quicker than handing it over")
     return Decision(Backend.threads, "dataset", "decoders release the GIL; threads start at once")
+
+
+def _for_items(case: Case, items: Items) -> Decision[Backend]:
+    """Return who makes batches of Python objects, by what one of them took."""
+    took = f"a batch took {items.batch_s * 1e3:.2g} ms"
+    if items.batch_s < HAND_OVER_S:
+        return Decision(Backend.inline, "dataset", f"{took}: less than handing it over is worth")
+    if case.machine.num_cores == 1:
+        return Decision(Backend.inline, "machine", "one core: workers would take turns")
+    workers = _workers_for(items)
+    return Decision(workers.value, "dataset", f"{took}; {workers.reason}")
+
+
+def _workers_for(items: Items) -> Decision[Backend]:
+    if items.thread_safe and not items.draws:
+        return Decision(Backend.threads, "dataset", "it may be asked by threads")
+    return Decision(Backend.processes, "dataset", "its Python code holds the GIL")
 
 
 def _device_problem(case: Case) -> str | None:

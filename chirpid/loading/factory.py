@@ -7,10 +7,10 @@ from pickle import PicklingError
 
 import torch
 
-from chirpid.data.datasets import SegmentDataset, TensorDataset
+from chirpid.data.datasets import BatchSource, TensorDataset
 from chirpid.errors import BudgetError, TrainingError
 from chirpid.loading.backends.base import LoaderBackend
-from chirpid.loading.backends.device import DeviceBackend
+from chirpid.loading.backends.device import DeviceBackend, columns_of
 from chirpid.loading.backends.inline import InlineBackend
 from chirpid.loading.backends.processes import ProcessesBackend, workers_can_start
 from chirpid.loading.backends.threads import ThreadsBackend
@@ -20,7 +20,7 @@ from chirpid.loading.plan import LoaderPlan
 from chirpid.types import Backend, Batch, IntArray
 
 Say = Callable[[str], None]
-Make = Callable[[SegmentDataset, LoaderPlan], tuple[Backend, LoaderBackend]]
+Make = Callable[[BatchSource, LoaderPlan], tuple[Backend, LoaderBackend]]
 
 
 class Loader:
@@ -35,7 +35,7 @@ class Loader:
 
     def __init__(
         self,
-        dataset: SegmentDataset,
+        dataset: BatchSource,
         backend: LoaderBackend,
         name: Backend,
         *,
@@ -85,7 +85,7 @@ class Loader:
             return _told(self.dataset, passing, batches)
         return passing
 
-    def change(self, plan: LoaderPlan, why: str, *, dataset: SegmentDataset | None = None) -> None:
+    def change(self, plan: LoaderPlan, why: str, *, dataset: BatchSource | None = None) -> None:
         """Go on with the backend of another plan, in the midst of a pass or between two.
 
         The batches that were not yet handed out come from the new one: the same bits in the same
@@ -125,7 +125,7 @@ class Loader:
 
 
 def _told(
-    dataset: SegmentDataset, passing: Iterator[Batch], batches: Sequence[IntArray]
+    dataset: BatchSource, passing: Iterator[Batch], batches: Sequence[IntArray]
 ) -> Iterator[Batch]:
     """Yield the batches of a pass, telling the dataset what comes and how far it has come."""
     for turn, batch in enumerate(passing):
@@ -136,7 +136,7 @@ def _told(
 
 
 def make_loader(
-    dataset: SegmentDataset,
+    dataset: BatchSource,
     plan: LoaderPlan,
     *,
     device: torch.device,
@@ -150,7 +150,7 @@ def make_loader(
     the set by the calling thread, in one line told to `say`.
     """
 
-    def make(dataset: SegmentDataset, plan: LoaderPlan) -> tuple[Backend, LoaderBackend]:
+    def make(dataset: BatchSource, plan: LoaderPlan) -> tuple[Backend, LoaderBackend]:
         return _backend_of(dataset, plan, device, timeout_s, say)
 
     name, backend = make(dataset, plan)
@@ -159,7 +159,7 @@ def make_loader(
 
 
 def _backend_of(
-    dataset: SegmentDataset,
+    dataset: BatchSource,
     plan: LoaderPlan,
     device: torch.device,
     timeout_s: float,
@@ -177,7 +177,7 @@ def _backend_of(
 
 
 def _with_threads(
-    dataset: SegmentDataset, plan: LoaderPlan, pin: bool, say: Say | None
+    dataset: BatchSource, plan: LoaderPlan, pin: bool, say: Say | None
 ) -> tuple[Backend, LoaderBackend | None]:
     workers, prefetch = plan.num_workers.value, plan.prefetch.value
     try:
@@ -191,10 +191,10 @@ def _with_threads(
 
 
 def _on_device(
-    dataset: SegmentDataset, device: torch.device, say: Say | None
+    dataset: BatchSource, device: torch.device, say: Say | None
 ) -> tuple[Backend, LoaderBackend | None]:
     problem = f"mode={dataset.mode.value} does not hold the set in one piece"
-    if isinstance(dataset, TensorDataset):
+    if isinstance(dataset, TensorDataset) or columns_of(dataset) is not None:
         try:
             return Backend.device, DeviceBackend(dataset, device)
         except torch.OutOfMemoryError:
@@ -205,7 +205,7 @@ def _on_device(
 
 
 def _with_processes(
-    dataset: SegmentDataset, plan: LoaderPlan, pin: bool, timeout_s: float, say: Say | None
+    dataset: BatchSource, plan: LoaderPlan, pin: bool, timeout_s: float, say: Say | None
 ) -> tuple[Backend, LoaderBackend | None]:
     problem = workers_can_start(plan.start_method.value)
     if problem is None:

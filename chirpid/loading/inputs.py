@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from chirpid.loading.hardware import GIB, Machine
 from chirpid.types import Backend, Mode, Policy, StartMethod
@@ -39,6 +41,33 @@ class Profile:
     max_workers_low_memory: int = 2
     pin_memory: bool = True
     persistent_workers: bool = True
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> Profile:
+        """Return the profile that settings of the group `hardware` describe."""
+        names = {field.name for field in fields(cls)}
+        return cls(
+            **{name: value for name, value in settings.items() if name in names},
+            ram_bytes=_bytes(settings["ram_gib"]),
+            gpu_bytes=_bytes(settings["gpu_memory_gib"]),
+            low_memory_bytes=int(settings["low_memory_gib"] * GIB),
+        )
+
+
+def _bytes(gib: float | None) -> int | None:
+    return None if gib is None else int(gib * GIB)
+
+
+@dataclass(frozen=True, slots=True)
+class Items:
+    """What was seen of a dataset that returns a Python object for each sample."""
+
+    batch_s: float
+    """Seconds that a batch took in the calling thread."""
+    thread_safe: bool = False
+    """Several threads may ask it at once, and gain by it."""
+    draws: bool = False
+    """Making a sample draws random numbers from generators that threads would share."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +117,8 @@ class Traits:
     """Decoding, the front end or augmentation run while a batch is fetched."""
     beyond_ram: bool = False
     """The store of mode=cached is larger than RAM: rows come from the disk in every epoch."""
+    items: Items | None = None
+    """None for recordings, and for whatever is copied without a Python object for each sample."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,8 @@ from chirpid.types import IntArray, Mode
 class TensorDataset(BatchDataset):
     """Rows in one tensor [N, *shape]: in RAM (eager) or on a memory map (cached)."""
 
+    is_kept = True
+
     def __init__(self, spec: RowSpec, rows: Tensor, mode: Mode) -> None:
         super().__init__(spec, len(rows))
         self.mode = mode

@@ -182,6 +182,9 @@ class Columns:
         for tensor in self.tensors:
             # A storage of its own for this batch, which lives as long as any tensor, view or array
             # made from it, and holds this array so long.
+            if not tensor.is_cpu:  # nothing there is used again
+                lent.append(tensor)
+                continue
             alias = tensor.numpy() if tensor.dtype is not torch.bfloat16 else _bits(tensor)
             loans.append(weakref.ref(alias))
             again = torch.from_numpy(alias)
@@ -193,6 +196,14 @@ class Columns:
         if self._loans:
             self._loans = [loan for loan in self._loans if loan() is not None]
         return bool(self._loans)
+
+    def to(self, device: torch.device) -> Columns:
+        """Return the batch on a device."""
+        return Columns(self.skeleton, [tensor.to(device) for tensor in self.tensors])
+
+    def rows(self, ids: Tensor) -> Columns:
+        """Return rows by their ids [B], on the device where both are, in memory of their own."""
+        return Columns(self.skeleton, [tensor.index_select(0, ids) for tensor in self.tensors])
 
     def copy_from(self, other: Columns) -> None:
         """Write the rows of another batch into this one, of the same length."""

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from chirpid.data.datasets import TensorDataset, as_ids
+from chirpid.data.datasets import BatchSource, TensorDataset, as_ids
+from chirpid.data.general.columns import Columns
+from chirpid.data.kept import RowSpec
+from chirpid.data.wrap.vectorized import VectorizedDataset
 from chirpid.types import Batch, IntArray, Span
 
 
@@ -20,10 +25,15 @@ class DeviceBackend:
     pass cross once, and each batch takes its part of them there.
     """
 
-    def __init__(self, dataset: TensorDataset, device: torch.device) -> None:
+    def __init__(self, dataset: BatchSource, device: torch.device) -> None:
         self.device = device
-        self._spec = dataset.spec
-        self._rows = dataset.rows.to(device)
+        columns = columns_of(dataset)
+        if columns is not None:
+            self._take: Callable[[Tensor], Any] = columns.to(device).rows
+        else:
+            assert isinstance(dataset, TensorDataset)
+            self._take = partial(_widened, dataset.spec, dataset.rows.to(device))
+        self._num_rows = dataset.num_segments
 
     def run(self, batches: Sequence[IntArray]) -> Iterator[Batch]:
         """Yield one `Batch` per array of ids, in order.
@@ -38,9 +48,7 @@ class DeviceBackend:
             begin, begin_core = time.perf_counter(), time.thread_time()
             part = index[first : first + len(ids)]
             first += len(ids)
-            kept = self._rows.index_select(0, part)
-            out = torch.empty(kept.shape, dtype=torch.float32, device=self.device)
-            inputs = self._spec.widen(kept, out)
+            inputs = self._take(part)
             end, core_s = time.perf_counter(), time.thread_time() - begin_core
             stages = {"gather": end - begin, "num_cache_hits": len(ids)}
             yield Batch(ids, inputs, stages, spans=(Span(-1, begin, end, stages, core_s),))
@@ -48,9 +56,9 @@ class DeviceBackend:
     def _ids_there(self, batches: list[IntArray]) -> Tensor:
         """Return the ids of all batches, one after the other, on the device."""
         ids = np.concatenate([np.empty(0, np.int64), *batches])
-        if len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < len(self._rows):
+        if len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < self._num_rows:
             raise IndexError(f"ids reach from {ids.min()} to {ids.max()}, segments from 0 to "
-                             f"{len(self._rows) - 1}")  # fmt: skip
+                             f"{self._num_rows - 1}")  # fmt: skip
         index = torch.from_numpy(ids)
         if self.device.type == "cuda":
             index = index.pin_memory()  # else the copy would wait for the device
@@ -58,4 +66,19 @@ class DeviceBackend:
 
     def close(self) -> None:
         """Release the rows."""
-        self._rows = self._rows.new_empty(0)
+        self._take = _closed
+
+
+def columns_of(dataset: BatchSource) -> Columns | None:
+    """Return all samples of a dataset that holds them as columns in memory."""
+    held = getattr(dataset, "dataset", None)
+    return held.columns if isinstance(held, VectorizedDataset) else None
+
+
+def _widened(spec: RowSpec, rows: Tensor, part: Tensor) -> Tensor:
+    kept = rows.index_select(0, part)
+    return spec.widen(kept, torch.empty(kept.shape, dtype=torch.float32, device=kept.device))
+
+
+def _closed(part: Tensor) -> Tensor:
+    raise AssertionError("the backend is closed")

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from chirpid.data.datasets import BatchSource, TensorDataset, as_ids
+from chirpid.data.general.source import ReaderSource
 from chirpid.loading.backends.base import Ring, largest
 from chirpid.types import Batch, IntArray, Span
 
@@ -34,7 +35,7 @@ class InlineBackend:
 
     def _num_together(self, size: int) -> int:
         """Return how many batches are made in one call."""
-        if not isinstance(self.dataset, TensorDataset):
+        if not isinstance(self.dataset, TensorDataset | ReaderSource) or not self.dataset.is_kept:
             return 1  # nothing is read or decoded before it is asked for
         batch_bytes = max(1, size * self.dataset.spec.batch_row_bytes)
         return min(MOST_TOGETHER, TOGETHER_BYTES // batch_bytes)

@@ -1,0 +1,183 @@
+"""Datasets of any kind as what loaders fetch from: ids in, batch and seconds out."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from chirpid.data.datasets.base import RowKind, as_ids
+from chirpid.data.general import generators
+from chirpid.data.general.columns import Columns, Layout
+from chirpid.data.general.fill import Collate, fill
+from chirpid.data.general.loose import Loose, LooseLayout, LooseSlot
+from chirpid.data.general.protocols import BatchReader, MapDataset, getitems
+from chirpid.data.kept import Stages
+from chirpid.native.gather import check_within
+from chirpid.types import IntArray, Mode
+
+
+class Source:
+    """What all of them share. `num_segments` counts samples."""
+
+    def __init__(self, spec: RowKind, num_samples: int, mode: Mode) -> None:
+        self.spec, self.num_segments, self.mode = spec, num_samples, mode
+
+    @property
+    def looks_ahead(self) -> bool:
+        return False
+
+    def expect(self, batches: Sequence[IntArray]) -> None:
+        """Nothing is brought in advance."""
+
+    def reached(self, turn: int) -> None:
+        """Nothing is brought in advance."""
+
+    def fetch(self, ids: IntArray, out: Any = None) -> tuple[Any, Stages]:
+        raise AssertionError("each fetches in its own way")
+
+    def asked(self, ids: IntArray, epoch: int, turns: IntArray | None) -> IntArray:
+        """Return what to call samples `ids` of an epoch when they are fetched."""
+        return ids
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+
+class ReaderSource(Source):
+    """A dataset that writes its samples where the batch lies."""
+
+    def __init__(self, dataset: BatchReader, mode: Mode) -> None:
+        super().__init__(dataset.layout, len(dataset), mode)
+        self.dataset, self.layout = dataset, dataset.layout
+        self.is_kept = mode is not Mode.lazy
+        """Samples are copied; nothing is read or decoded."""
+        self._stage = "gather" if self.is_kept else "read"
+
+    def fetch(self, ids: IntArray, out: Columns | None = None) -> tuple[Columns, Stages]:
+        begin = time.perf_counter()
+        ids = as_ids(ids)
+        batch = self.layout.empty(len(ids)) if out is None else out.first(len(ids))
+        self.dataset.read_into(ids, batch)
+        return batch, {self._stage: time.perf_counter() - begin}
+
+    def close(self) -> None:
+        _close(self.dataset)
+
+
+EPOCHS = 2**20
+"""Ids of samples in an epoch: sample + number of samples * (epoch + EPOCHS * turn)."""
+
+
+class ItemSource(Source):
+    """A dataset that returns a Python object for each sample.
+
+    Args:
+        layout: of its samples; None if batches are made by `collate` and have no fixed shape.
+        skips: samples that cannot be made are left out; else their error is raised.
+        draws: making a sample draws random numbers. If that shows later, it is taken note of then.
+    """
+
+    def __init__(
+        self,
+        dataset: MapDataset,
+        *,
+        layout: Layout | None,
+        row_bytes: int,
+        collate: Collate,
+        seed: int,
+        skips: bool = False,
+        draws: bool = False,
+    ) -> None:
+        spec: RowKind = LooseLayout(row_bytes)
+        if layout is not None:
+            spec = Layout(layout.leaves, layout.skeleton, in_parts=not skips)
+        super().__init__(spec, len(dataset), Mode.lazy)
+        self.dataset, self.layout, self.collate = dataset, layout, collate
+        self.seed, self.skips, self.draws = seed, skips, draws
+
+    def asked(self, ids: IntArray, epoch: int, turns: IntArray | None) -> IntArray:
+        """Return numbers that hold the epoch, too, and how often it has come to the sample before.
+
+        So whoever makes a sample knows for what, and draws the same.
+        """
+        check_within(ids, self.num_segments, "id", "samples")
+        turn = 0 if turns is None else turns * EPOCHS
+        return ids + self.num_segments * (epoch % EPOCHS + turn)
+
+    def rows_of(self, asked: IntArray) -> IntArray:
+        """Return the samples that `asked` names."""
+        return asked % self.num_segments
+
+    def fetch(self, ids: IntArray, out: Any = None) -> tuple[Any, Stages]:
+        begin = time.perf_counter()
+        samples, kept = self._samples(as_ids(ids))
+        made = time.perf_counter()
+        batch = self._batch(samples, kept, out)
+        stages = {"item": made - begin, "collate": time.perf_counter() - made}
+        if kept is not None:
+            stages["num_skipped"] = len(ids) - len(kept)
+        return batch, stages
+
+    def _batch(self, samples: list[Any], kept: IntArray | None, out: Any) -> Any:
+        if self.layout is not None:
+            batch = self.layout.empty(len(samples)) if out is None else out.first(len(samples))
+            fill(samples, self.layout, batch)
+            if kept is not None:  # so it is a part of the slot, and not the slot itself
+                batch.ids = kept
+            return batch
+        loose = Loose(self.collate(samples) if samples else None, len(samples), kept)
+        if isinstance(out, LooseSlot):
+            out.write(loose)
+        return loose
+
+    def _samples(self, ids: IntArray) -> tuple[list[Any], IntArray | None]:
+        """Return the samples, and the ids that they are of if some were left out."""
+        if threading.current_thread() is not threading.main_thread():
+            return self._made(ids)  # the generators are also those of the training
+        if not self.draws:
+            before = generators.states()
+            made = self._made(ids)
+            if not before.drawn(generators.states()):
+                return made
+            self.draws = True
+        with generators.put_back():
+            return self._made(ids, seeded=True)
+
+    def _made(self, ids: IntArray, *, seeded: bool = False) -> tuple[list[Any], IntArray | None]:
+        rows = self.rows_of(ids).tolist()
+        if not seeded and not self.skips:
+            return getitems(self.dataset, rows), None
+        samples, kept = [], []
+        for row, key in zip(rows, ids.tolist(), strict=True):
+            if seeded:
+                generators.seed_for(self.seed, key)
+            try:
+                samples.append(self.dataset[row])
+            except Exception:  # it is counted, and told with its reason by who knows the user
+                if not self.skips:
+                    raise
+            else:
+                kept.append(key)
+        return samples, np.array(kept, np.int64) if len(kept) < len(ids) else None
+
+    def reason(self, row: int) -> str:
+        """Return why a sample cannot be made; it is tried once more for that."""
+        try:
+            with generators.put_back():
+                self.dataset[row]
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is what is told
+            return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+        return "it could be made at a second try"
+
+    def close(self) -> None:
+        _close(self.dataset)
+
+
+def _close(dataset: object) -> None:
+    close = getattr(dataset, "close", None)
+    if close is not None:
+        close()

@@ -1,0 +1,1 @@
+"""The loading layer for people without birds: any dataset through plan, backends and monitor."""

@@ -1,0 +1,105 @@
+"""The plan of a loader for any dataset, and the machine that it is for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeVar
+
+from chirpid.config.profiles import hardware_settings
+from chirpid.data.general.adapt import Adapted
+from chirpid.errors import ConfigError, did_you_mean
+from chirpid.loading.hardware import Machine, read_machine
+from chirpid.loading.inputs import Items, within
+from chirpid.loading.plan import LoaderPlan, Profile, Traits, Wish, make_plan
+from chirpid.types import Backend, Mode, Policy, StartMethod
+
+E = TypeVar("E", bound=StrEnum)
+MEMORY_FRACTION = 0.75
+"""Of the free memory that loading may take, as `memory.fraction` has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The machine as far as it may be used."""
+
+    machine: Machine
+    profile: Profile
+
+    @property
+    def budget_bytes(self) -> int:
+        """RAM that loading may take."""
+        return int(MEMORY_FRACTION * within(self.machine, self.profile).free_bytes)
+
+
+def place_of(hardware: str, device: str = "auto") -> Place:
+    """Return this machine, under a profile of the group `hardware`.
+
+    Raises:
+        ConfigError: there is no such profile.
+    """
+    profile = Profile() if hardware == "auto" else Profile.of(hardware_settings(hardware))
+    return Place(read_machine(device), profile)
+
+
+def wish_of(
+    loader: str,
+    *,
+    backend: str | None = None,
+    num_workers: int | None = None,
+    prefetch: int | None = None,
+    start_method: str | None = None,
+    pin_memory: bool | None = None,
+) -> Wish:
+    """Return what the user asked for.
+
+    Raises:
+        ConfigError: there is no such policy, backend or start method, or a number is out of range.
+    """
+    for name, value, least in (("num_workers", num_workers, 0), ("prefetch", prefetch, 1)):
+        if value is not None and (isinstance(value, bool) or value < least):
+            raise ConfigError(f"{name}={value} is out of range. Use {least} or more.")
+    return Wish(
+        policy=_one_of(Policy, "loader", loader),
+        backend=_one_of(Backend, "backend", backend or "auto"),
+        num_workers=num_workers,
+        prefetch=prefetch,
+        pin_memory=pin_memory,
+        start_method=_one_of(StartMethod, "start_method", start_method or "auto"),
+    )
+
+
+def _one_of(kind: type[E], name: str, value: str) -> E:
+    known = [member.value for member in kind]
+    if value not in known:
+        raise ConfigError(
+            f"{name}='{value}' is not known.{did_you_mean(str(value), known)} "
+            f"There are: {', '.join(known)}."
+        )
+    return kind(value)
+
+
+def plan_for(adapted: Adapted, *, batch_size: int, place: Place, wish: Wish) -> LoaderPlan:
+    """Return how batches of a dataset will be fetched, and why.
+
+    Raises:
+        BudgetError: not even two batches fit in the memory.
+    """
+    source, look = adapted.source, adapted.look
+    items = None
+    if look is not None:
+        thread_safe = bool(getattr(getattr(source, "dataset", None), "thread_safe", False))
+        items = Items(batch_size * look.sample_s, thread_safe, look.draws)
+    row_bytes = source.spec.batch_row_bytes
+    traits = Traits(
+        mode=source.mode,
+        num_segments=len(adapted),
+        batch_bytes=batch_size * row_bytes,
+        store_bytes=row_bytes * source.num_segments,
+        heavy=source.mode is Mode.lazy,
+        items=items,
+    )
+    return make_plan(
+        machine=place.machine, profile=place.profile, wish=wish, traits=traits,
+        budget_bytes=place.budget_bytes,
+    )  # fmt: skip
