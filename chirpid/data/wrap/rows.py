@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import math
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -49,22 +51,17 @@ class Rows:
         self._prepare()
 
     def _prepare(self) -> None:
-        self._address = self.rows.data_ptr()
-        self._words: _Words | None = None
+        self._copy: Callable[..., int] | None = None
         self._bytes: np.ndarray[Any, Any] | None = None
-        if not self.rows.is_contiguous() or not self._row_bytes:
-            return
-        whole_words = not (self._row_bytes % _WORD_BYTES or self._address % _WORD_BYTES)
-        if whole_words and native.handle() is not None:
-            # Words of 4 bytes are float32 to the library, which copies those as they are.
-            self._words = _Words(
-                self._address,
-                num_rows=self._num_rows,
-                row_numbers=self._row_words,
-                kind="float32",
-            )
-        else:
-            self._bytes = as_bytes(self.rows, self._row_bytes)
+        address = self.rows.data_ptr()
+        if self.rows.is_contiguous() and self._row_bytes:
+            whole_words = not (self._row_bytes % _WORD_BYTES or address % _WORD_BYTES)
+            if whole_words and native.handle() is not None:
+                words = Words(address, num_rows=self._num_rows, row_words=self._row_words)
+                self._words, self._copy = words, words.copy
+            else:
+                self._bytes = as_bytes(self.rows, self._row_bytes)
+        self._address = address  # last: another thread may be reading
 
     def into(self, ids: IntArray, address: Address, out: Tensor) -> None:
         """Write row `ids[i]` into row i of `out`.
@@ -83,11 +80,11 @@ class Rows:
         if not (out.dtype is self._dtype and out.is_contiguous() and out.is_cpu):
             check_within(ids, self._num_rows, "id", "samples")
             out[:num_ids].copy_(self.rows[torch.from_numpy(ids)])
-        elif self._words is not None:
+        elif (copy := self._copy) is not None:
             num_out, num_threads = out.nbytes // self._row_bytes, 1
             if num_ids * self._row_words >= _SHARED_WORDS:
                 num_threads = _num_threads()
-            if self._words.copy(address, num_ids, out.data_ptr(), num_out, num_threads):
+            if copy(address, None, num_ids, out.data_ptr(), num_out, num_threads):
                 check_within(ids, self._num_rows, "id", "samples")
                 check_within(np.arange(num_ids), num_out, "place", "places")
         else:
@@ -102,12 +99,18 @@ class Rows:
             np.take(self._bytes, ids, axis=0, out=as_bytes(out, self._row_bytes), mode="clip")
 
 
-class _Words(RowGather):
-    """Rows that are copied where all is known to fit but the ids."""
+class Words(RowGather):
+    """Rows of words of 4 bytes, which the library takes for float32 and copies as they are.
 
-    def copy(self, ids: Address, num_ids: int, out: int, num_out: int, num_threads: int) -> int:
-        """Return 0; or another number if an id is not that of a row, or `out` is too small."""
-        return self._call(self._at, ids, None, num_ids, out, num_out, num_threads)
+    `copy` takes the addresses of ids and places (or None), their number, the address of a batch,
+    its rows and a number of threads. It returns 0; or another number, with nothing written, if an
+    id is not that of a row, or a place not one of the batch.
+    """
+
+    def __init__(self, address: int, *, num_rows: int, row_words: int) -> None:
+        super().__init__(address, num_rows=num_rows, row_numbers=row_words, kind="float32")
+        # Without a frame of Python: small batches notice.
+        self.copy = functools.partial(self._call, self._at)
 
 
 def as_bytes(rows: Tensor, row_bytes: int) -> np.ndarray[Any, Any]:
