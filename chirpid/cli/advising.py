@@ -50,9 +50,10 @@ def results(
     """
     try:
         advice, share = _of_run(prepared, outcomes, whole=whole)
-    except (ChirpError, OSError, RuntimeError, ValueError) as error:  # the run is done: keep it
-        why = (str(error).splitlines() or [type(error).__name__])[0]
-        advice, share = Advice(f"Nothing can be said of this run: {why}", "unknown"), None
+    except Exception as error:  # noqa: BLE001 - hours of training are not lost for want of advice
+        why = (str(error).splitlines() or [""])[0]
+        why = f"{type(error).__name__}: {why}" if not isinstance(error, ChirpError) else why
+        advice, share = Advice(f"Nothing can be said of this run: {why}", "failed"), None
     return {"advice": {**advice.as_json(), "bound_share": share}}
 
 
@@ -60,10 +61,13 @@ def _of_run(
     prepared: Prepared, outcomes: Sequence[FoldOutcome], *, whole: bool
 ) -> tuple[Advice, float | None]:
     figures, work = _mean(outcomes), work_now(prepared)
-    if figures is None or _is_short(figures, outcomes, work):
+    if figures is None:
         return TOO_SHORT, None
-    achieved = Achieved.of(figures, work.batch_size, epoch_samples=work.train_samples)
-    advice, share = advice_of(prepared, achieved, work, found=_recalled(prepared))
+    if _is_short(figures, outcomes, work):
+        advice, share = TOO_SHORT, None
+    else:
+        achieved = Achieved.of(figures, work.batch_size, epoch_samples=work.train_samples)
+        advice, share = advice_of(prepared, achieved, work, found=_recalled(prepared))
     if note := _far_apart(prepared, figures["loader/samples_per_s"], whole=whole):
         advice = replace(advice, sentence=f"{advice.sentence} {note}")
     return advice, share

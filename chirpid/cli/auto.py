@@ -23,6 +23,7 @@ from chirpid.engine.rehearsal import Rehearsal, same_draws
 from chirpid.errors import ChirpError
 from chirpid.loading.plan import Picks
 from chirpid.loading.room import give_back
+from chirpid.loading.stages import bound_phrase
 from chirpid.loading.tune import Candidate, Work, is_off
 from chirpid.loading.tune.choose import refused_modes
 from chirpid.loading.tune.memory import forget, probe_key, recall, remember
@@ -131,6 +132,8 @@ def tune(prepared: Prepared, console: Console, given: Collection[str] | None) ->
     store = whole_cache(prepared.maker, key, options)
     modes = (config.mode.name,) if is_fixed else (Mode.cached, Mode.eager, Mode.lazy)
     work = work_of(prepared, cached_already=store is not None)
+    if not work.train_samples:
+        return  # no batch to train on: whoever checks the folds says so
     subject = Subject(
         maker=prepared.maker,
         key_N=prepared.task.key_N,
@@ -143,6 +146,8 @@ def tune(prepared: Prepared, console: Console, given: Collection[str] | None) ->
     )
     folder, name = where_kept(prepared)
     found = recall(folder, name)
+    if found is not None and found.costs.batch_size != work.batch_size:
+        found = None  # of folds whose batches were of another size
     try:
         with (
             same_draws(),
@@ -155,7 +160,7 @@ def tune(prepared: Prepared, console: Console, given: Collection[str] | None) ->
                 probe_s=config.loader.probe_s,
                 found=found,
             )
-    except (ChirpError, OSError, RuntimeError) as error:  # the training will tell it better
+    except (ChirpError, OSError, RuntimeError, MemoryError) as error:  # training tells it better
         console.print(
             f"loader=auto: the probe failed ({_first_line(error)}); the plan is made without"
         )
@@ -165,8 +170,9 @@ def tune(prepared: Prepared, console: Console, given: Collection[str] | None) ->
         torch.cuda.empty_cache()
     for line in () if is_fixed else refused_modes(subject.work, subject.limits):
         console.print(f"loader=auto: {line}")
-    if outcome.pick is None:
-        return  # nothing fits: whoever checks the budgets says what, and what to do
+    if outcome.pick is None:  # whoever checks the budgets says what, and what to do
+        console.print("loader=auto: nothing that may be chosen fits; the plan is made without")
+        return
     if not outcome.remembered:
         remember(folder, name, outcome.found, {"dataset": prepared.manifest.name})
     _take(prepared, Tuned(outcome, outcome.pick, work, folder, name))
@@ -225,11 +231,9 @@ def metrics(told: Mapping[str, Any]) -> dict[str, float]:
 
 def binds(bound: str) -> str:
     """Return in words what binds."""
-    words = {"model": "the model bounds it", "cores": "model and loading share the cores",
-             "lock": "Python's lock bounds it", "copy": "copying bounds it",
-             "disk": "the disk bounds it", "decode": "decoding bounds it",
-             "resample": "resampling bounds it"}  # fmt: skip
-    return words.get(bound, f"the {bound} bounds it")
+    if bound == "cores":
+        return "model and loading share the cores"
+    return f"{bound_phrase(bound)} bounds it"
 
 
 def _row_key(one: Candidate) -> tuple[object, ...]:

@@ -35,22 +35,24 @@ def work_of(prepared: Prepared, *, cached_already: bool) -> Work:
     if rule.selection == "inner":
         train_ids, inner_ids = prepared.inner_split(train_ids, folds[0])
         eval_samples += len(inner_ids)
-    batches = rule.train_epoch(train_ids, prepared.task.key_N, 0).batches
+    sizes = [len(ids) for ids in rule.train_epoch(train_ids, prepared.task.key_N, 0).batches]
+    # A batch that is larger than the set never comes: nothing is measured, nor held, of that size.
+    batch_size = min(config.loader.batch_size, max(sizes, default=config.loader.batch_size))
     num_samples = len(prepared.segments)
     store_bytes = spec.row_bytes * num_samples
     free_bytes = prepared.machine.free_bytes
     has_stats = config.frontend.normalise is not Normalise.none
     return Work(
         num_samples=num_samples,
-        train_samples=sum(map(len, batches)),
+        train_samples=sum(sizes),
         eval_samples=eval_samples,
         stats_samples=min(config.frontend.stats_segments, len(train_ids)) if has_stats else 0,
-        batch_size=config.loader.batch_size,
+        batch_size=batch_size,
         epochs=config.engine.epochs,
         folds=len(folds),
         num_cores=prepared.machine.num_cores,
         store_bytes=store_bytes,
-        batch_bytes=config.loader.batch_size * spec.batch_row_bytes,
+        batch_bytes=batch_size * spec.batch_row_bytes,
         cached_already=cached_already,
         recordings_stay=recordings_bytes(prepared.segments) <= free_bytes,
         store_stays=store_bytes <= free_bytes,
@@ -63,16 +65,17 @@ def limits_of(
     """Return what may be chosen: what is asked for, within caps and budgets."""
     profile, asked = build.profile_of(config), config.loader
     machine = within(machine, profile)
+    most = min(machine.num_cores, profile.max_workers)
+    if machine.free_bytes < profile.low_memory_bytes:
+        most = min(most, profile.max_workers_low_memory)
+    num_workers = None if asked.num_workers is None else min(asked.num_workers, most)
     backends = [Backend.inline, Backend.threads, Backend.processes]
     if device.type == "cuda" and machine.gpu is not None:
         backends.insert(1, Backend.device)
     if asked.backend is not Backend.auto:
         backends = [asked.backend]
-    elif asked.num_workers is not None:
-        backends = [Backend.threads, Backend.processes] if asked.num_workers else [Backend.inline]
-    most = min(machine.num_cores, profile.max_workers)
-    if machine.free_bytes < profile.low_memory_bytes:
-        most = min(most, profile.max_workers_low_memory)
+    elif num_workers is not None:
+        backends = [Backend.threads, Backend.processes] if num_workers else [Backend.inline]
     room = 0
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
@@ -81,7 +84,7 @@ def limits_of(
     return Limits(
         modes=modes,
         backends=tuple(backends),
-        num_workers=None if asked.num_workers is None else min(asked.num_workers, most),
+        num_workers=num_workers,
         prefetch=asked.prefetch,
         max_workers=most,
         ram_bytes=build.ram_budget(config, machine),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from chirpid.loading.stages import STAGES
 from chirpid.loading.tune.costs import SHARED_BYTES_PER_S, THREAD_HAND_OVER_S, Costs
 from chirpid.loading.tune.model import Setting, Work, batch_seconds
 from chirpid.types import Backend
@@ -20,7 +21,6 @@ IDLE_SHARE = 0.8
 UNFAIR = 1.6
 """By how much more than its share of all cores what fetches slows down a step beside it."""
 _MOST_SPREAD = 3.0
-STAGES = ("decode", "resample", "frontend", "gather", "read")
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 from chirpid.loading.achieved import Achieved, crowds
 from chirpid.loading.plan import in_flight
+from chirpid.loading.stages import UNKNOWN, bound_of, phrase
 from chirpid.loading.tune.choose import (
     Candidate,
     Limits,
@@ -29,9 +30,6 @@ LEAST_BATCHES, LEAST_S = 10, 1.0
 SPARE = 1.05
 """A budget that is raised is raised by this much more than is needed."""
 _GIB = 2**30
-_STAGES = {"resample": "resampling", "frontend": "the front end", "gather": "copying rows",
-           "read": "reading rows", "disk": "waiting for the disk"}  # fmt: skip
-_BOUNDS = {"frontend": "front end", "gather": "copy", "read": "disk"}
 _SETTINGS = ("loader.backend", "loader.num_workers", "loader.prefetch")
 
 
@@ -42,7 +40,7 @@ class Advice:
     sentence: str
     bound: str
     """What bound the run: model, cores (shared by model and loading), decode, resample, front end,
-    copy, disk; unknown if it was too short to tell."""
+    copy, disk; unknown if it was too short to tell, failed if the figures say nothing."""
     overrides: tuple[str, ...] = ()
     """What to type in addition; empty if nothing is worth a change."""
     predicted_gain: float = 1.0
@@ -56,7 +54,7 @@ class Advice:
         return {**plain, "overrides": list(self.overrides)}
 
 
-TOO_SHORT = Advice("The run was too short to say what bound it.", "unknown")
+TOO_SHORT = Advice("The run was too short to say what bound it.", UNKNOWN)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,8 +152,7 @@ def _gain(now: Prediction, then: Prediction) -> float:
 def _bound(achieved: Achieved, setting: Setting, work: Work, model_threads: int | None) -> str:
     """Return what the run could not go faster than."""
     if achieved.wait_share >= 0.05:
-        name = _dearest(achieved, work)[0]
-        return _BOUNDS.get(name, name)
+        return bound_of(_dearest(achieved, work)[0])
     return "cores" if crowds(achieved, setting, work, model_threads) else "model"
 
 
@@ -213,7 +210,7 @@ def _blame(achieved: Achieved, bound: str) -> str:
 
 def _most(achieved: Achieved, work: Work, ways: Ways) -> str:
     name, seconds = _dearest(achieved, work)
-    what = ways.decoding if name == "decode" else _STAGES.get(name, name)
+    what = ways.decoding if name == "decode" else phrase(name)
     return f"most of loading being {what} ({1e3 * seconds:.2f} ms a sample)"
 
 

@@ -6,15 +6,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from chirpid.loading.achieved import STAGES, Achieved
+from chirpid.loading.achieved import Achieved
 from chirpid.loading.monitor import EpochMonitor
 from chirpid.loading.plan import in_flight
+from chirpid.loading.stages import STAGES, label
 from chirpid.loading.tune.costs import Costs
 from chirpid.loading.tune.model import Setting
 from chirpid.types import Backend, Batch, IntArray
 
-_NAMES = {"decode": "decode", "resample": "resample", "frontend": "front end", "read": "read",
-          "gather": "copy"}  # fmt: skip
 _WIDTH = 32
 _LEAST = 2
 _SMALL = 0.005
@@ -106,7 +105,7 @@ def bars(
     if reader in stages:
         stages[reader] = max(0.0, stages[reader] - disk_s)
     who, when = _fetcher(setting), "beside the step" if setting.num_workers else "before the step"
-    named = {"disk": disk_s, **{_NAMES[one]: stages[one] for one in STAGES if one in stages}}
+    named = {"disk": disk_s, **{label(one): stages[one] for one in STAGES if one in stages}}
     named["other"] = max(0.0, alone.fetch_s - sum(named.values()))
     found = [Bar(name, 1e3 * s, who, when, fetches=True) for name, s in named.items()]
     hand_s = costs.hand_over(setting.backend.value) / batch_size if setting.num_workers else 0.0

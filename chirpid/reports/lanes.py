@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from chirpid.loading.monitor import Recording
+from chirpid.loading.stages import label
 from chirpid.reports.canvas import BLUE, GREEN, ORANGE, PALE, PURPLE, SKY, SOFT, VERMILION
 from chirpid.types import FloatArray, IntArray
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
 STAGE_COLOURS = {"read": "#7F6A00", "decode": ORANGE, "resample": PURPLE, "frontend": GREEN,
                  "gather": SKY}  # fmt: skip
-STAGE_WORDS = {"frontend": "front end"}
 MOST_LANES = 16
 _NUM_BATCHES = 24
 _LOOP_HEIGHT, _GAP = 1.6, 0.25
@@ -92,7 +92,7 @@ def _legend(axes: Axes, recording: Recording) -> None:
     seconds = dict(zip(recording.stages, recording.stage_SK.sum(axis=0).tolist(), strict=True))
     seen_s = 1e-3 * sum(seconds.values())
     known = [name for name in STAGE_COLOURS if seconds.get(name, 0.0) > seen_s]
-    patches = [Patch(color=STAGE_COLOURS[n], label=STAGE_WORDS.get(n, n)) for n in known]
+    patches = [Patch(color=STAGE_COLOURS[n], label=label(n)) for n in known]
     patches += [Patch(color=SOFT, label="else"), Patch(color=PALE, label="idle")]
     axes.legend(handles=patches, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=len(patches),
                 borderaxespad=0.1, handlelength=1.2, columnspacing=1.2)  # fmt: skip

@@ -97,6 +97,8 @@ class Costs:
             else:
                 whole = name in ("batch_size", "num_rows", "step_bytes")
                 numbers[name] = int(_finite(value)) if whole else _finite(value)
+        if numbers["batch_size"] < 1 or not numbers["step_s"]:
+            raise ValueError("a step that takes no time")
         return cls(**numbers)
 
 

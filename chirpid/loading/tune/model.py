@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from chirpid.loading.stages import bound_of
 from chirpid.loading.tune.costs import Costs
 from chirpid.types import Backend, Mode
 
@@ -23,8 +24,6 @@ STATS_ROW_S = 1e-4
 STRETCH = 2.0
 """How many times longer a step then takes than by its share of the cores: it waits for the slowest
 of its threads, again and again."""
-_NAMES = {"decode": "decode", "resample": "resample", "frontend": "front end", "gather": "copy",
-          "read": "disk"}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,5 +289,4 @@ def _larger(costs: Costs, setting: Setting, work: Work, step_s: float, fetch_s: 
     at_once = min(max(1, setting.num_workers), work.num_cores)
     if setting.backend is Backend.threads and costs.serial_share * at_once > 1:
         return "lock"
-    largest = max(parts, key=lambda name: parts[name])
-    return _NAMES.get(largest, largest)
+    return bound_of(max(parts, key=lambda name: parts[name]))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -18,7 +19,6 @@ from chirpid.data.rows import RowMaker
 from chirpid.loading.tune.choose import (
     Candidate,
     Limits,
-    TrialKey,
     candidates,
     choose,
     rank,
@@ -122,7 +122,6 @@ class _Probe:
     _learner: Learner | None = None
     _sample: RowSample | None = None
     _kept: TensorDataset | None = None
-    _no_trial: set[TrialKey] = field(default_factory=set)
 
     def run(self) -> Outcome:
         begin = time.perf_counter()
@@ -169,31 +168,15 @@ class _Probe:
         if Mode.cached in subject.limits.modes and not work.cached_already:
             write_s = write_seconds(subject.cache_root, subject.spec.row_bytes)
         handed_s = THREAD_HAND_OVER_S
-        return Costs(
-            batch_size=work.batch_size,
-            stage_s=sample.stage_s,
-            read_s=sample.read_s,
-            reread_s=sample.reread_s,
-            disk_s=sample.disk_s,
-            serial_share=sample.serial_share,
-            spread=sample.spread,
-            gather_s=step.gather_s,
+        return replace(
+            sample.added_to(step),
             store_read_s=write_s if subject.store is None else store_read_seconds(*subject.store),
             write_s=write_s,
-            step_s=step.step_s,
-            step_core_s=step.step_core_s,
-            free_s=step.free_s,
-            eval_s=step.eval_s,
-            transfer_s=step.transfer_s,
-            augment_s=step.augment_s,
             hand_over_s={
                 Backend.threads.value: handed_s,
                 Backend.processes.value: handed_s + work.batch_bytes / SHARED_BYTES_PER_S,
             },
             start_s={Backend.processes.value: PROCESSES_START_S},
-            step_bytes=step.num_bytes,
-            pinned_gain=step.pinned_gain,
-            num_rows=len(sample.ids),
         )
 
     def _trials_budget_s(self, ranked: list[Candidate], found: Found, work: Work) -> float:
@@ -284,7 +267,8 @@ def write_seconds(folder: Path, row_bytes: int) -> float:
     except OSError:
         return 0.0
     finally:
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            path.unlink()
 
 
 def store_read_seconds(folder: Path, layout: RowLayout) -> float:

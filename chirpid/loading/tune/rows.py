@@ -5,7 +5,8 @@ from __future__ import annotations
 import resource
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from chirpid.data.kept import Stages
 from chirpid.data.rows import RowMaker
 from chirpid.errors import ChirpError
 from chirpid.loading.tune.clock import Until
+from chirpid.loading.tune.costs import Costs
 from chirpid.seeds import U64, mix64
 from chirpid.storage.parallel import for_each
 from chirpid.types import IntArray
@@ -32,26 +34,37 @@ _EXACT = 0.04
 _OF_THREAD = getattr(resource, "RUSAGE_THREAD", None)  # Linux alone has it
 
 
-@dataclass(slots=True)
-class RowSample:
-    """Rows that were made, and what each took on average, in seconds."""
+@dataclass(slots=True, kw_only=True)
+class RowCosts:
+    """What a row takes on average, named as in `Costs`."""
 
-    ids: IntArray
-    """Segments that could be made, in the order they were."""
-    rows: Tensor
-    """The same as kept, [n, *shape]."""
     stage_s: dict[str, float] = field(default_factory=dict)
     read_s: float = 0.0
     reread_s: float = 0.0
     disk_s: float = 0.0
     serial_share: float = 0.0
     spread: float = 0.0
-    num_bad: int = 0
-    """Segments that could not be made: the training itself will tell of them."""
 
     @property
     def row_core_s(self) -> float:
         return sum(self.stage_s.values())
+
+
+@dataclass(slots=True)
+class RowSample(RowCosts):
+    """Rows that were made, and what each took on average, in seconds."""
+
+    ids: IntArray
+    """Segments that could be made, in the order they were."""
+    rows: Tensor
+    """The same as kept, [n, *shape]."""
+    num_bad: int = 0
+    """Segments that could not be made: the training itself will tell of them."""
+
+    def added_to(self, costs: Costs) -> Costs:
+        """Return costs with those of these rows."""
+        found: dict[str, Any] = {one.name: getattr(self, one.name) for one in fields(RowCosts)}
+        return replace(costs, **found, num_rows=len(self.ids))
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -15,6 +15,7 @@ from torch import Tensor
 from chirpid.data.datasets import TensorDataset
 from chirpid.data.kept import RowSpec
 from chirpid.loading.tune.clock import Until
+from chirpid.loading.tune.costs import Costs
 from chirpid.types import Batch, IntArray, Mode
 
 _EXACT = 0.02
@@ -42,21 +43,6 @@ class Learner(Protocol):
     def num_bytes(self) -> int:
         """Return the memory of the GPU that steps took at most; 0 on a CPU."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class StepCosts:
-    """Seconds, as in `Costs`."""
-
-    gather_s: float
-    step_s: float
-    step_core_s: float
-    eval_s: float
-    num_bytes: int
-    free_s: float = 0.0
-    transfer_s: float = 0.0
-    augment_s: float = 0.0
-    pinned_gain: float = 0.0
 
 
 def repeated(spec: RowSpec, rows: Tensor, num_rows: int, ram_bytes: int) -> TensorDataset:
@@ -94,12 +80,13 @@ def step_costs(
     budget_s: float,
     most_steps: int,
     on_gpu: bool,
-) -> StepCosts:
-    """Return what a step takes, and the gather before it.
+) -> Costs:
+    """Return what a step takes, and the gather before it; of rows, nothing.
 
     Args:
         most_steps: steps at most, beside the first one, which counts only if none fits. With
-            very few, validation is taken for a third of a step, and a step is not taken apart.
+            very few, or if the first took all the time there is, validation is taken for a third
+            of a step, and a step is not taken apart.
     """
     buffers = [torch.empty((batch_size, *dataset.spec.shape)) for _ in range(2)]
     gather_s = _gather_seconds(dataset, buffers, min(0.03, budget_s / 10))
@@ -117,15 +104,12 @@ def step_costs(
     cpu_s = (time.process_time() - cpu_s) / max(1, len(steps))
     step_s = _typical(steps) if steps else first_s
     free_s = max(0.0, step_s - float(np.mean(asked))) if on_gpu and asked else 0.0
-    if most_steps < _FEW_STEPS:
-        return StepCosts(
-            gather_s=gather_s,
-            step_s=step_s,
-            step_core_s=cpu_s if steps else first_s * (1 if on_gpu else torch.get_num_threads()),
-            eval_s=step_s / 3,
-            free_s=free_s,
-            num_bytes=learner.num_bytes(),
-        )
+    if not steps:
+        cpu_s = first_s * (1 if on_gpu else torch.get_num_threads())
+    known = Costs(batch_size=batch_size, gather_s=gather_s, step_s=step_s, step_core_s=cpu_s,
+                  free_s=free_s, eval_s=step_s / 3)  # fmt: skip
+    if most_steps < _FEW_STEPS or not steps:
+        return replace(known, step_bytes=learner.num_bytes())
     evals = _repeat(
         lambda turn: _evaluate(learner, batches[turn % 2]), budget_s / 5, least=1, most=most_steps
     )
@@ -137,16 +121,13 @@ def step_costs(
 
     prepared = _repeat(prepare, budget_s / 10, least=1, most=most_steps)
     transfer_s = float(np.median(transfers))
-    return StepCosts(
-        gather_s=gather_s,
-        step_s=step_s,
-        step_core_s=cpu_s,
-        free_s=free_s,
+    return replace(
+        known,
         eval_s=float(np.median(evals)),
         transfer_s=transfer_s,
         augment_s=max(0.0, float(np.median(prepared)) - transfer_s),
         pinned_gain=_pinned_gain(learner, batches[0], budget_s / 10) if on_gpu else 0.0,
-        num_bytes=learner.num_bytes(),
+        step_bytes=learner.num_bytes(),
     )
 
 

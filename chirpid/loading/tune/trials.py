@@ -32,7 +32,7 @@ _AT_MOST = 3
 _FINAL = 0.1
 """Settings within this share of the best are tried twice."""
 _WARM = 0.25
-_MOST_BATCHES = 2000
+_MOST_BATCHES, _MOST_IDS = 2000, 2**22
 
 Run = Callable[[Setting, float], Measured | None]
 """Trains under a setting for so many seconds; None if that cannot be."""
@@ -158,8 +158,10 @@ def _timed(
 def _batches(ids: IntArray, batch_size: int) -> list[IntArray]:
     """Return batches of the ids, again and again, each time in another order."""
     step = next(s for s in (7919, 104729, 1299709) if len(ids) % s)
-    places = (np.arange(_MOST_BATCHES * batch_size, dtype=np.int64) * step) % len(ids)
-    return list(ids[places].reshape(_MOST_BATCHES, batch_size))
+    # Of a large batch fewer are enough: a trial that uses them up is over, and was long.
+    num_batches = max(2 * LEAST_BATCHES, min(_MOST_BATCHES, _MOST_IDS // batch_size))
+    places = (np.arange(num_batches * batch_size, dtype=np.int64) * step) % len(ids)
+    return list(ids[places].reshape(num_batches, batch_size))
 
 
 def _close(costs: Costs, settings: Iterable[Setting], work: Work, known: Trials) -> list[Setting]:

@@ -52,6 +52,8 @@ def test_what_is_old_is_asked_anew_and_so_is_the_future(kept: Path) -> None:
         lambda plain: plain["costs"].pop("step_s"),
         lambda plain: plain["costs"].update(step_s="quick"),
         lambda plain: plain["costs"].update(gather_s=-1.0),
+        lambda plain: plain["costs"].update(step_s=0.0),
+        lambda plain: plain["costs"].update(batch_size=0),
         lambda plain: plain["costs"].update(other=1.0),
         lambda plain: plain["trials"][0].update(batch_s=float("nan")),
         lambda plain: plain["trials"][0].update(backend="pigeons"),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from chirpid.loading.tune import Limits, Measured, Setting, candidates, choose
 from chirpid.loading.tune.choose import rank, trial_key
 from chirpid.loading.tune.model import batch_seconds
-from chirpid.loading.tune.trials import try_settings
+from chirpid.loading.tune.trials import LEAST_BATCHES, _batches, try_settings
 from chirpid.types import Backend, Mode
 from tests.loading.tune.costs import COSTS, INLINE, WORK
 
@@ -84,3 +86,11 @@ def test_close_settings_are_tried_twice_and_count_as_their_mean() -> None:
         assert measured.num_batches == 10
         assert abs(measured.batch_s - 0.062) < 1e-9
         assert abs(measured.wait_share - 0.15) < 1e-9
+
+
+def test_batches_of_any_size_take_little_memory() -> None:
+    for size in (1, 32, 10**6):
+        batches = _batches(np.arange(5), size)
+        assert len(batches) >= 2 * LEAST_BATCHES
+        assert {len(ids) for ids in batches} == {size}
+        assert sum(map(len, batches)) <= max(2**22, 2 * LEAST_BATCHES * size)

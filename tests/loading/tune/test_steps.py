@@ -1,0 +1,62 @@
+"""What a step costs is told also where one step outlasts the time for measuring it."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+import torch
+
+from chirpid.data.kept import RowSpec
+from chirpid.loading.tune.steps import repeated, step_costs
+from chirpid.types import Batch, Keep, StoreDtype
+
+SPEC = RowSpec(Keep.spectrogram, StoreDtype.float16, (4, 8))
+
+
+class Slow:
+    """A model whose steps take a while; it counts what it is asked for."""
+
+    def __init__(self, step_s: float) -> None:
+        self.step_s, self.num_steps, self.num_others = step_s, 0, 0
+
+    def train(self, batch: Batch) -> None:
+        self.num_steps += 1
+        time.sleep(self.step_s)
+
+    def prepare(self, batch: Batch) -> float:
+        self.num_others += 1
+        return 0.0
+
+    def evaluate(self, batch: Batch) -> None:
+        self.num_others += 1
+
+    def wait(self) -> None:
+        """There is no device."""
+
+    def num_bytes(self) -> int:
+        return 7
+
+
+@pytest.mark.parametrize("most_steps", [1, 100])
+def test_a_step_that_outlasts_the_budget_is_made_once_and_keeps_its_cores(most_steps: int) -> None:
+    dataset = repeated(SPEC, torch.ones((3, *SPEC.shape)), 10, 2**30)
+    model = Slow(0.02)
+    costs = step_costs(
+        dataset, model, batch_size=4, budget_s=0.01, most_steps=most_steps, on_gpu=False
+    )
+    assert (model.num_steps, model.num_others) == (1, 0)
+    assert costs.step_s >= 0.02
+    assert costs.step_cores == pytest.approx(torch.get_num_threads())
+    assert (costs.eval_s, costs.step_bytes) == (pytest.approx(costs.step_s / 3), 7)
+
+
+def test_a_step_that_fits_is_made_several_times_and_taken_apart() -> None:
+    dataset = repeated(SPEC, torch.ones((3, *SPEC.shape)), 10, 2**30)
+    model = Slow(0.001)
+    costs = step_costs(dataset, model, batch_size=4, budget_s=0.2, most_steps=50, on_gpu=False)
+    assert model.num_steps > 2
+    assert model.num_others >= 2
+    assert costs.batch_size == 4
+    assert 0.001 <= costs.step_s < 0.2
+    assert costs.eval_s < costs.step_s  # validating is no step here
