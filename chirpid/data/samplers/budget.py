@@ -95,6 +95,7 @@ class BudgetSampler(Sampler):
     def _starts(self, falling_N: IntArray) -> list[int]:
         """Return where each batch begins among items that fall in length within each window."""
         holds_N = np.maximum(self.max_elements // np.maximum(falling_N, 1), 1)
+        holds_N = np.where(falling_N > 0, holds_N, len(falling_N))  # empty items take no room
         if self.max_batch is not None:
             holds_N = np.minimum(holds_N, self.max_batch)
         holds, num_items = holds_N.tolist(), len(falling_N)

@@ -21,8 +21,8 @@ State = dict[str, int | str]
 class ResumableBatches:
     """The batches of one epoch after another: each pass through it is the next epoch.
 
-    A pass that is broken off is over, too. `set_epoch` says which epoch comes next instead; to the
-    epoch of a loaded state it changes nothing, so that a resumed loop over epochs goes on in the
+    A pass that is broken off is over, too. `set_epoch` says which epoch comes next instead; for the
+    epoch of a loaded state it keeps the place, so that a resumed loop over epochs goes on in the
     middle.
 
     Args:
@@ -36,6 +36,8 @@ class ResumableBatches:
         """Where the next pass begins."""
         self._at = (0, 0)
         """The position of a state that is taken now."""
+        self._loaded: tuple[int, int] | None = None
+        """The position of a state, until a pass begins."""
         self._kept: tuple[int, list[IntArray]] | None = None
         self._fingerprint: str | None = None
 
@@ -53,7 +55,7 @@ class ResumableBatches:
         # uses one.
         epoch, first = self._next
         batches = self._batches(epoch)
-        self._next = (epoch + 1, 0)
+        self._next, self._loaded = (epoch + 1, 0), None
         for number, batch in enumerate(batches[first:], start=first + 1):
             self._at = (epoch, number)
             yield batch if self._arrays else batch.tolist()
@@ -62,8 +64,8 @@ class ResumableBatches:
     def set_epoch(self, epoch: int) -> None:
         """Have the next pass be of this epoch: from its start, or from where a state left it."""
         epoch = whole("epoch", epoch, least=0)
-        if epoch != self._next[0]:
-            self._next = (epoch, 0)
+        loaded = self._loaded
+        self._next = loaded if loaded is not None and loaded[0] == epoch else (epoch, 0)
         self._at = self._next
 
     def follow(self, loader: Any) -> Iterator[Any]:
@@ -96,6 +98,9 @@ class ResumableBatches:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Begin the next pass where a state was taken.
 
+        One that was taken at the end of an epoch begins the next, unless `set_epoch` asks for the
+        epoch that ended: its pass is empty then.
+
         Raises:
             ConfigError: the state is of other settings, or of no batch of this sampler.
         """
@@ -111,7 +116,9 @@ class ResumableBatches:
         batch = whole("batch of the state", state["batch"], least=0)
         if batch > len(self._batches(epoch)):
             raise ConfigError(f"Epoch {epoch} has no {batch} batches. The state is damaged.")
-        self._next = self._at = (epoch, batch)
+        self._loaded = (epoch, batch)
+        is_over = batch == len(self._batches(epoch))
+        self._next = self._at = (epoch + 1, 0) if is_over else self._loaded
 
     def _batches(self, epoch: int) -> list[IntArray]:
         if self._kept is None or self._kept[0] != epoch:
