@@ -26,11 +26,11 @@ from chirpid.engine.precision import deterministic, threads
 from chirpid.engine.rehearsal import Rehearsal, same_draws
 from chirpid.errors import TrainingError
 from chirpid.loading import waterfall
-from chirpid.loading.achieved import bound_share
+from chirpid.loading.achieved import Achieved, bound_share
 from chirpid.loading.advice import Advice
 from chirpid.loading.factory import Loader, make_loader
-from chirpid.loading.tune import Candidate, Setting, Work, predict
-from chirpid.loading.tune.choose import rank
+from chirpid.loading.tune import Candidate, Measured, Setting, Work
+from chirpid.loading.tune.choose import rank, trial_key
 from chirpid.loading.tune.memory import remember
 from chirpid.loading.tune.probe import Outcome, Subject, tune
 from chirpid.loading.tune.rows import sample_rows
@@ -142,6 +142,7 @@ def measure(prepared: Prepared, console: Console, *, seconds: float) -> Profile:
     remember(*auto.where_kept(prepared), outcome.found, {"dataset": prepared.manifest.name})
     achieved = waterfall.with_batch(both, work.batch_size)
     advice, _ = advice_of(prepared, achieved, work, found=outcome.found)
+    outcome.pick = _decide_anew(outcome, setting, achieved, work)
     costs = outcome.found.costs
     shown = waterfall.bars(alone, costs, setting, batch_size=work.batch_size,
                            on_gpu=prepared.device.type == "cuda")  # fmt: skip
@@ -157,7 +158,7 @@ def _again(loader: Loader, ids: Sequence[IntArray]) -> waterfall.Run:
 
 
 def _correct(outcome: Outcome, step: Watched, subject: Subject) -> None:
-    """Put the step in the probe's costs that was measured for longer, and decide anew."""
+    """Put the step in the probe's costs that was measured for longer."""
     found, work = outcome.found, subject.work
     costs = found.costs
     step_s = work.batch_size / step.samples_per_s
@@ -169,8 +170,14 @@ def _correct(outcome: Outcome, step: Watched, subject: Subject) -> None:
         eval_s=costs.eval_s * ratio,
         augment_s=min(costs.augment_s, costs.augment_s * ratio),
     )
-    settings = [one.setting for one in outcome.ranked]
-    outcome.ranked = rank(found.costs, settings, work, found.trials)
+
+
+def _decide_anew(outcome: Outcome, setting: Setting, achieved: Achieved, work: Work) -> Candidate:
+    """Rank all settings by what is known now; return the planned one, with what was measured."""
+    found, others = outcome.found, [one.setting for one in outcome.ranked if one.setting != setting]
+    tried = found.trials | {trial_key(setting): Measured(achieved.batch_s, achieved.wait_share)}
+    outcome.ranked = rank(found.costs, [*others, setting], work, tried)
+    return next(one for one in outcome.ranked if one.setting == setting)
 
 
 @contextlib.contextmanager
@@ -227,12 +234,9 @@ def _print(found: Profile, prepared: Prepared, console: Console) -> None:
         f"{found.work.num_cores} cores, allows; the model waited "
         f"{100 * found.both.achieved.wait_share:.1f} %\n"
     )
-    setting, outcome = found.setting, found.outcome
-    pick = next((one for one in outcome.ranked if one.setting == setting), None) or Candidate(
-        setting, predict(outcome.found.costs, setting, found.work)
-    )
-    folder, key = auto.where_kept(prepared)
-    auto.Tuned(outcome, pick, found.work, folder, key).print_table(console)
+    outcome, where = found.outcome, auto.where_kept(prepared)
+    assert outcome.pick is not None
+    auto.Tuned(outcome, outcome.pick, found.work, *where).print_table(console)
     console.print(f"\nadvice: {found.advice.sentence}")
 
 
