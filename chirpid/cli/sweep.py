@@ -152,7 +152,7 @@ def print_outcomes(outcomes: Sequence[Outcome], metric: str, told: Sequence[Swee
         result = "failed" if one.error is not None else result
         job = measured.get(one.overrides)
         figures = () if job is None else (
-            f"{job.samples_per_s:.0f}", f"{job.wait_share:.1%}", job.bound
+            f"{job.samples_per_s:.0f}", f"{job.wait_share:.1%}", job.bound_by
         )  # fmt: skip
         table.add_row(str(number), escape(settings), result, f"{one.seconds:.1f}", *figures)
     Console().print(table)

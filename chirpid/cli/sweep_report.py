@@ -13,6 +13,7 @@ from chirpid.engine.rule import FoldOutcome
 from chirpid.reports.sweep import (
     SweepJob,
     by_speed,
+    fastest_of,
     markdown,
     read_jobs,
     same_score,
@@ -79,13 +80,13 @@ def job_figures(job: SweepJob) -> dict[str, float]:
 
 def sweep_tags(jobs: Sequence[SweepJob], metric: str) -> dict[str, str]:
     """Return the tags of the sweep's run: the answer in words, and the description of the page."""
-    fastest = by_speed(jobs)[0]
+    fastest = fastest_of(jobs) or by_speed(jobs)[0]
     picture = f"get-artifact?run_uuid={{{{mlflow.run_id}}}}&path={_IN_MLFLOW}/{IN_PAGE}"
     # The number of jobs is in the address, so that a browser does not show an older picture.
     picture += f"&jobs={len(jobs)}"
     return {
         "chirpid.fastest": settings(jobs)[fastest.number],
-        "chirpid.fastest.bound_by": fastest.bound,
+        "chirpid.fastest.bound_by": fastest.bound_by,
         "chirpid.fastest.samples_per_s": f"{fastest.samples_per_s:.1f}",
         "chirpid.same_score": str(same_score(jobs)).lower(),
         "mlflow.loggedArtifacts": f'[{{"path": "{_IN_MLFLOW}/{COLUMNS}", "type": "table"}}]',

@@ -10,12 +10,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from chirpid.loading.stages import UNKNOWN, bound_phrase
 from chirpid.storage.atomic import write_text
 
-STAGES = {"decode": "decoding", "resample": "resampling", "frontend": "the front end",
-          "gather": "copying rows"}  # fmt: skip
-"""Stages of loading by name, in words; others keep their name."""
-_FED = 0.03  # a loop that waits for less is fed
 _MOST_CHARACTERS = 7000
 """Of a description: MLflow cuts a tag at 8000, and ids are filled in later."""
 
@@ -39,6 +36,18 @@ class SweepJob:
     wall_s: float = 0.0
     """Seconds of the whole job, preparing and validating included."""
     mlflow_run_id: str | None = None
+    bound: str = UNKNOWN
+    """What bound it, as its advice says; unknown if it was too short to tell."""
+
+    @property
+    def is_told(self) -> bool:
+        """Whether it lasted long enough for its speed to say something."""
+        return self.bound != UNKNOWN
+
+    @property
+    def bound_by(self) -> str:
+        """What bound it, in words."""
+        return bound_phrase(self.bound)
 
     @property
     def epoch_s(self) -> float:
@@ -47,14 +56,6 @@ class SweepJob:
     @property
     def wait_share(self) -> float:
         return self.wait_s / max(self.epoch_s, 1e-9)
-
-    @property
-    def bound(self) -> str:
-        """What an epoch's time hangs on: the model, or the dearest stage of loading."""
-        if self.wait_share < _FED or not self.stages_s:
-            return "the model" if self.wait_share < _FED else "loading"
-        dearest = max(self.stages_s, key=lambda name: self.stages_s[name])
-        return STAGES.get(dearest, dearest)
 
 
 def sweep_job(
@@ -94,6 +95,7 @@ def sweep_job(
         score=score.get("mean") if score.get("pooled") is None else score["pooled"],
         ci95=None if ci95 is None else (ci95[0], ci95[1]),
         wall_s=results["wall_s"], mlflow_run_id=results.get("mlflow_run_id"),
+        bound=results.get("advice", {}).get("bound", UNKNOWN),
     )  # fmt: skip
 
 
@@ -125,8 +127,17 @@ def by_speed(jobs: Iterable[SweepJob]) -> list[SweepJob]:
     return sorted(jobs, key=lambda job: (-job.samples_per_s, job.number))
 
 
-def against(job: SweepJob, fastest: SweepJob) -> str:
-    """Return where an epoch of a job loses time to the fastest one."""
+def fastest_of(jobs: Sequence[SweepJob]) -> SweepJob | None:
+    """Return the fastest job of those that can be told; None if there are no two to compare."""
+    told = [job for job in by_speed(jobs) if job.is_told]
+    enough = len(told) > 1 or len(told) == len(jobs) == 1
+    return told[0] if enough else None
+
+
+def against(job: SweepJob, fastest: SweepJob | None) -> str:
+    """Return where an epoch of a job loses time to the fastest one, if that can be told."""
+    if fastest is None or not job.is_told:
+        return bound_phrase(UNKNOWN)
     if job is fastest:
         return "fastest"
     parts = [(job.wait_s - fastest.wait_s, "waiting"), (job.step_s - fastest.step_s, "in steps")]
@@ -146,20 +157,33 @@ def same_score(jobs: Sequence[SweepJob]) -> bool:
 
 
 def headline_of(jobs: Sequence[SweepJob]) -> tuple[str, str]:
-    """Return which job is the fastest, and why, as two lines."""
-    ranked, names = by_speed(jobs), settings(jobs)
-    fast, slow = ranked[0], ranked[-1]
-    rate = f"{fast.samples_per_s:.0f} samples/s"
-    if fast is slow:
+    """Return which job is the fastest, and why, as two lines; or that it cannot be told."""
+    told, names = [job for job in by_speed(jobs) if job.is_told], settings(jobs)
+    same = " · the same score in all" if same_score(jobs) else ""
+    fast = fastest_of(jobs)
+    if fast is None:
+        return _untold(jobs, told), "longer epochs, or more of them, would tell" + same
+    slow, rate = told[-1], f"{fast.samples_per_s:.0f} samples/s"
+    if len(jobs) == 1:
         return names[fast.number], f"{rate}, {_state(fast)}"
     title = (f"{names[fast.number]} is fastest: {rate},"
              f" {fast.samples_per_s / slow.samples_per_s:.2f} × the slowest")  # fmt: skip
     note = f"{_state(fast)} · slowest {names[slow.number]}: {against(slow, fast)} an epoch"
-    return title, note + (" · the same score in all" if same_score(jobs) else "")
+    left_out = len(jobs) - len(told)
+    short = f" · {left_out} too short to tell" if left_out else ""
+    return title, note + short + same
+
+
+def _untold(jobs: Sequence[SweepJob], told: Sequence[SweepJob]) -> str:
+    """Return why no job is the fastest."""
+    if len(jobs) == 1:
+        return f"{settings(jobs)[jobs[0].number]} was too short to tell how fast it is"
+    who = "Only one" if told else "None"
+    return f"{who} of the {len(jobs)} jobs lasted long enough to tell which is the fastest"
 
 
 def _state(job: SweepJob) -> str:
-    return f"waits {100 * job.wait_share:.1f} % of the time, bound by {job.bound}"
+    return f"waits {100 * job.wait_share:.1f} % of the time, bound by {job.bound_by}"
 
 
 COLUMNS = ("job", "settings", "samples_per_s", "epoch_s", "wait_s", "step_s", "wait_share",
@@ -169,15 +193,15 @@ COLUMNS = ("job", "settings", "samples_per_s", "epoch_s", "wait_s", "step_s", "w
 
 def table(jobs: Sequence[SweepJob]) -> tuple[list[str], list[list[Any]]]:
     """Return the names of the columns, and a row a job, the fastest first."""
-    ranked, names = by_speed(jobs), settings(jobs)
+    ranked, names, fastest = by_speed(jobs), settings(jobs), fastest_of(jobs)
     stages = sorted({stage for job in jobs for stage in job.stages_s})
     rows = []
     for job in ranked:
         low, high = job.ci95 or (None, None)
         rows.append(
             [job.number, names[job.number], round(job.samples_per_s, 3), round(job.epoch_s, 6),
-             round(job.wait_s, 6), round(job.step_s, 6), round(job.wait_share, 6), job.bound,
-             against(job, ranked[0]), job.score, low, high, job.wall_s, job.mlflow_run_id,
+             round(job.wait_s, 6), round(job.step_s, 6), round(job.wait_share, 6), job.bound_by,
+             against(job, fastest), job.score, low, high, job.wall_s, job.mlflow_run_id,
              *(round(job.stages_s.get(stage, 0.0), 6) for stage in stages)]
         )  # fmt: skip
     return [*COLUMNS, *(f"{stage}_core_s" for stage in stages)], rows
@@ -200,7 +224,7 @@ def markdown(jobs: Sequence[SweepJob], *, metric: str, plot: str, charts: str) -
     Args:
         plot, charts: addresses of the picture, and of the page that charts the jobs.
     """
-    ranked, names = by_speed(jobs), settings(jobs)
+    ranked, names, fastest = by_speed(jobs), settings(jobs), fastest_of(jobs)
     title, note = headline_of(jobs)
     lines = [f"**{title}**", "", note, "",
              f"| settings | samples/s | s an epoch | waiting | bound by | against the fastest"
@@ -212,8 +236,8 @@ def markdown(jobs: Sequence[SweepJob], *, metric: str, plot: str, charts: str) -
         if job.mlflow_run_id:
             name = f"[{name}](#/experiments/{{{{mlflow.experiment_id}}}}/runs/{job.mlflow_run_id})"
         rows.append(f"| {name} | {job.samples_per_s:.0f} | {job.epoch_s:.{_digits(job)}f} |"
-                    f" {100 * job.wait_share:.1f} % | {job.bound} |"
-                    f" {against(job, ranked[0])} | {score} |")  # fmt: skip
+                    f" {100 * job.wait_share:.1f} % | {job.bound_by} |"
+                    f" {against(job, fastest)} | {score} |")  # fmt: skip
     end = ["", f"[Charts of these jobs, the fastest first]({charts})", "",
            f"![where the time went]({plot})"]  # fmt: skip
     return "\n".join([*lines, *_that_fit(rows, len("\n".join([*lines, *end]))), *end])

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from chirpid.loading.stages import STAGES, phrase
 from chirpid.reports.canvas import (
     BLUE,
     FADED,
@@ -21,7 +22,14 @@ from chirpid.reports.canvas import (
     light_grid,
     shortened,
 )
-from chirpid.reports.sweep import STAGES, SweepJob, against, by_speed, headline_of, settings
+from chirpid.reports.sweep import (
+    SweepJob,
+    against,
+    by_speed,
+    fastest_of,
+    headline_of,
+    settings,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,15 +50,16 @@ def sweep_speed(jobs: Sequence[SweepJob], path: Path, *, metric: str, dpi: int =
     """
     if not jobs:
         raise ValueError("no job to draw.")
-    ranked, names = shown(jobs), settings(jobs)
+    ranked, names, fastest = shown(jobs), settings(jobs), fastest_of(jobs)
     with drawing(path, 11.0, 0.42 * len(ranked) + 1.8, dpi=dpi) as figure:
         times, work, scores = figure.subplots(1, 3, width_ratios=(5.2, 3.0, 2.2), sharey=True)
-        _draw_times(times, ranked)
+        _draw_times(times, ranked, fastest)
         _draw_work(work, ranked)
         _draw_scores(scores, ranked, metric)
         labels = [shortened(names[job.number], 44) for job in ranked]
         times.set_yticks(range(len(ranked)), labels)
-        times.get_yticklabels()[0].set_fontweight("bold")
+        for job, text in zip(ranked, times.get_yticklabels(), strict=True):
+            text.set_fontweight("bold" if job is fastest else "normal")
         times.set_ylim(len(ranked) - 0.45, -0.55)
         for axes in (times, work, scores):
             axes.tick_params(axis="y", length=0)
@@ -64,7 +73,7 @@ def shown(jobs: Sequence[SweepJob]) -> list[SweepJob]:
     return ranked if len(ranked) <= MOST_ROWS else [*ranked[: MOST_ROWS - 1], ranked[-1]]
 
 
-def _draw_times(axes: Axes, ranked: Sequence[SweepJob]) -> None:
+def _draw_times(axes: Axes, ranked: Sequence[SweepJob], fastest: SweepJob | None) -> None:
     longest = max(job.epoch_s for job in ranked)
     for row, job in enumerate(ranked):
         axes.barh(row, job.step_s, 0.62, color=BLUE, label="model works")
@@ -72,10 +81,11 @@ def _draw_times(axes: Axes, ranked: Sequence[SweepJob]) -> None:
                   label="model waits for a batch")  # fmt: skip
         right, rate = job.epoch_s + 0.012 * longest, f"{job.samples_per_s:.0f} samples/s"
         axes.text(right, row - 0.13, rate, va="center", fontsize=8.5,
-                  fontweight="bold" if row == 0 else "normal")  # fmt: skip
-        axes.text(right, row + 0.21, against(job, ranked[0]), va="center", fontsize=7,
+                  fontweight="bold" if job is fastest else "normal")  # fmt: skip
+        axes.text(right, row + 0.21, against(job, fastest), va="center", fontsize=7,
                   color=FADED)  # fmt: skip
-    axes.axvline(ranked[0].epoch_s, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
+    if fastest is not None:
+        axes.axvline(fastest.epoch_s, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
     axes.set_xlim(0, 1.42 * longest)
     axes.set_xlabel("seconds an epoch")
     _legend(axes)
@@ -90,7 +100,7 @@ def _draw_work(axes: Axes, ranked: Sequence[SweepJob]) -> None:
         for stage in stages:
             amount = job.stages_s.get(stage, 0.0)
             axes.barh(row, amount, 0.62, left=left, color=_COLOURS.get(stage, SOFT),
-                      label=STAGES.get(stage, stage))  # fmt: skip
+                      label=phrase(stage))  # fmt: skip
             left += amount
         axes.text(left + 0.02 * (max(totals) or 1.0), row, _seconds(left), va="center",
                   fontsize=8, color=FADED)  # fmt: skip

@@ -11,6 +11,7 @@ from chirpid.reports.sweep import (
     SweepJob,
     against,
     by_speed,
+    fastest_of,
     headline_of,
     markdown,
     read_jobs,
@@ -24,13 +25,15 @@ from chirpid.reports.sweep_plot import MOST_ROWS, shown, sweep_speed
 from tests.reports.test_plots import colour_share
 
 
-def job(number: int, mode: str, wait_s: float, step_s: float, score: float = 0.5) -> SweepJob:
+def job(
+    number: int, mode: str, wait_s: float, step_s: float, score: float = 0.5, bound: str = "model"
+) -> SweepJob:
     overrides, stages_s = (f"mode={mode}", "engine=tiny"), {"decode": 2.0, "frontend": 0.5}
     return SweepJob(number, overrides, 100 / (wait_s + step_s), wait_s, step_s, stages_s, score,
-                    (0.4, 0.6), 9.0, "id")  # fmt: skip
+                    (0.4, 0.6), 9.0, "id", bound)  # fmt: skip
 
 
-CACHED, LAZY = job(1, "cached", 0.0, 1.0), job(2, "lazy", 0.5, 1.5)
+CACHED, LAZY = job(1, "cached", 0.0, 1.0), job(2, "lazy", 0.5, 1.5, bound="decode")
 
 
 def test_rates_are_samples_over_seconds_of_all_epochs() -> None:
@@ -40,13 +43,15 @@ def test_rates_are_samples_over_seconds_of_all_epochs() -> None:
                "loader/decode_ms_per_sample": 4.0}]  # fmt: skip
     results: dict[str, Any] = {
         "metrics": {"m": {"mean": 0.3, "pooled": 0.4, "ci95": [0.2, 0.6]}}, "wall_s": 7.0,
+        "advice": {"bound": "front end"},
     }  # fmt: skip
     found = sweep_job(3, ["mode=lazy"], results, epochs=epochs, num_batches=10, metric="m")
     assert found is not None
     assert (found.wait_s, found.step_s) == (1.0, 2.0)
     assert found.samples_per_s == pytest.approx(100 / 3.0)
     assert found.stages_s == {"decode": pytest.approx(0.3)}
-    assert (found.score, found.ci95, found.bound) == (0.4, (0.2, 0.6), "decoding")
+    assert (found.score, found.ci95, found.bound) == (0.4, (0.2, 0.6), "front end")
+    assert found.bound_by == "the front end"
     assert sweep_job(3, [], results, epochs=[], num_batches=10, metric="m") is None
 
 
@@ -54,7 +59,7 @@ def test_the_fastest_is_named_with_what_bound_it_and_where_others_lose_time() ->
     jobs = [LAZY, CACHED]
     assert by_speed(jobs) == [CACHED, LAZY]
     assert settings(jobs) == {1: "mode=cached", 2: "mode=lazy"}
-    assert (CACHED.bound, LAZY.bound) == ("the model", "decoding")
+    assert (CACHED.bound_by, LAZY.bound_by) == ("the model", "decoding")
     assert against(LAZY, CACHED) == "+0.50 s waiting, +0.50 s in steps"
     assert headline_of(jobs) == (
         "mode=cached is fastest: 100 samples/s, 2.00 × the slowest",
@@ -66,6 +71,32 @@ def test_the_fastest_is_named_with_what_bound_it_and_where_others_lose_time() ->
     assert page.index("| [mode=cached](") < page.index("| [mode=lazy](")
     assert "![where the time went](PICTURE)" in page
     assert "(CHARTS)" in page
+
+
+def test_no_job_is_called_the_fastest_that_was_too_short_to_tell() -> None:
+    short = [job(n, mode, 0.1 * n, 1.0, bound="unknown") for n, mode in ((1, "lazy"), (2, "eager"))]
+    assert fastest_of(short) is None
+    assert headline_of(short) == (
+        "None of the 2 jobs lasted long enough to tell which is the fastest",
+        "longer epochs, or more of them, would tell · the same score in all",
+    )
+    page = markdown(short, metric="f1", plot="PICTURE", charts="CHARTS")
+    assert "is fastest" not in page
+    assert page.count("| too short to tell | too short to tell |") == 2
+    assert headline_of([*short, LAZY])[0].startswith("Only one of the 3 jobs lasted long")
+    assert headline_of(short[:1])[0] == "mode=lazy engine=tiny was too short to tell how fast it is"
+
+
+def test_a_short_job_is_not_the_fastest_of_those_that_can_be_told() -> None:
+    jobs = [LAZY, CACHED, job(3, "eager", 0.0, 0.001, bound="unknown")]
+    assert by_speed(jobs)[0].number == 3
+    assert fastest_of(jobs) is CACHED
+    title, note = headline_of(jobs)
+    assert title == "mode=cached is fastest: 100 samples/s, 2.00 × the slowest"
+    assert "· slowest mode=lazy" in note
+    assert "· 1 too short to tell" in note
+    assert against(jobs[2], CACHED) == "too short to tell"
+    assert fastest_of(jobs[:1]) is LAZY
 
 
 def test_jobs_of_other_processes_are_found_and_tabled_by_speed(tmp_path: Path) -> None:
