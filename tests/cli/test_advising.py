@@ -80,3 +80,22 @@ def test_short_runs_are_promised_nothing(place: Path) -> None:
         assert (told["advice"]["bound"], told["advice"]["overrides"]) == ("unknown", [])
         assert advising.line(told) is None
         assert advising.tags(told) == advising.metrics(told) == {}
+
+
+def test_a_prediction_that_was_off_is_told_of_a_short_run_too(place: Path) -> None:
+    prepared = prepared_with(place, "loader=auto", "loader.probe_s=0.2", "engine.max_batches=1")
+    assert prepared.tuned is not None
+    rate = 3 * prepared.tuned.pick.prediction.samples_per_s
+    told = advising.results(prepared, [outcome({"loader/samples_per_s": rate}, 1)], whole=True)
+    said = advising.line(told)
+    assert said is not None
+    assert said.startswith("advice: The run was too short")
+    assert said.endswith(f", it was {rate:.0f}. The next run probes again.")
+    assert advising.tags(told) == {"chirpid.advice": told["advice"]["sentence"]}
+
+
+def test_a_run_is_kept_whose_figures_cannot_be_understood(place: Path) -> None:
+    prepared = prepared_with(place, "mode=lazy", "loader=balanced")
+    told = advising.results(prepared, [outcome({"loader/samples_per_s": 9.0}, 40)], whole=True)
+    assert told["advice"]["sentence"].startswith("Nothing can be said of this run: KeyError: ")
+    assert (told["advice"]["bound"], told["advice"]["overrides"]) == ("failed", [])
