@@ -16,13 +16,14 @@ from chirpid.data.collate.fields import AUDIO_KEYS, field_path, is_array
 from chirpid.data.collate.padding import (
     Padded,
     PadRule,
+    check_bounds,
     is_numbers,
     one_of,
     pad,
     tensors_of,
 )
 from chirpid.data.collate.tree import Field, LeafCollate, Path, path_of, path_text
-from chirpid.errors import DataError
+from chirpid.errors import ConfigError, DataError
 
 RATE_KEYS = ("sample_rate_hz", "sample_rate", "sampling_rate", "rate", "sr", "fs")
 RATES_HZ = frozenset(
@@ -64,6 +65,12 @@ class AudioCollator:
     [T, C]; "auto" takes the first, and refuses a waveform with more channels than samples."""
 
     def __post_init__(self) -> None:
+        check_bounds(self.multiple_of, num_samples=self.num_samples, max_samples=self.max_samples)
+        if self.num_samples is not None and self.max_samples is not None:
+            raise ConfigError(
+                f"num_samples={self.num_samples} makes all batches as long, so that max_samples="
+                f"{self.max_samples} has no meaning. Leave one of them out."
+            )
         _ = self.rule
         one_of("channels", self.channels, ("auto", "first", "last"))
 
