@@ -1,3 +1,38 @@
-"""ChirpID: train bird-sound classifiers from files to tracked results."""
+"""ChirpID: train bird-sound classifiers from files to tracked results, and load any dataset.
+
+What is named here comes when it is first used: importing the package imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from chirpid.data.collate import CollatorRegistry as CollatorRegistry
+    from chirpid.data.collate import collators as collators
+    from chirpid.data.wrap import VectorizedDataset as VectorizedDataset
+    from chirpid.loading.universal.easy import make_loader as make_loader
+    from chirpid.loading.universal.telling import explain as explain
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "CollatorRegistry": "chirpid.data.collate",
+    "VectorizedDataset": "chirpid.data.wrap",
+    "collators": "chirpid.data.collate",
+    "explain": "chirpid.loading.universal.telling",
+    "make_loader": "chirpid.loading.universal.easy",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'chirpid' has no attribute '{name}'")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

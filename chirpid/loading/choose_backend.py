@@ -142,5 +142,8 @@ def choose_start(case: Case, backend: Backend) -> Decision[StartMethod]:
         return clamped(asked, StartMethod.auto, reason)
     if asked.value is not StartMethod.auto:
         return asked
+    items = case.traits.items
+    if items is not None and items.only_fork is not None:
+        return Decision(StartMethod.fork, "dataset", items.only_fork)
     # fork copies locks that other threads hold; the tracker's sender is such a thread.
     return Decision(StartMethod.forkserver, "policy", "safe beside threads and CUDA")

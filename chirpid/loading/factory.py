@@ -8,6 +8,7 @@ from pickle import PicklingError
 import torch
 
 from chirpid.data.datasets import BatchSource, TensorDataset
+from chirpid.data.general.source import ItemSource
 from chirpid.errors import BudgetError, TrainingError
 from chirpid.loading.backends.base import LoaderBackend
 from chirpid.loading.backends.device import DeviceBackend, columns_of
@@ -225,6 +226,9 @@ def _with_processes(
         ) as error:  # fmt: skip
             # Of these, the three after the first are what pickle raises for what it cannot send.
             problem = f"workers cannot start ({(str(error) or repr(error)).splitlines()[0]})"
+    # A dataset of Python objects may rely on there being one of it in a process.
+    alone = isinstance(dataset, ItemSource) and not dataset.for_threads
+    instead = Backend.inline if alone else Backend.threads
     if say:
-        say(f"backend processes -> threads: {problem}")
-    return Backend.threads, None
+        say(f"backend processes -> {instead.value}: {problem}")
+    return instead, None

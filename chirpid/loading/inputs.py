@@ -68,6 +68,8 @@ class Items:
     """Several threads may ask it at once, and gain by it."""
     draws: bool = False
     """Making a sample draws random numbers from generators that threads would share."""
+    only_fork: str | None = None
+    """Why worker processes can only be forked."""
 
 
 @dataclass(frozen=True, slots=True)

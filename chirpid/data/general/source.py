@@ -99,6 +99,11 @@ class ItemSource(Source):
         self.dataset, self.layout, self.collate = dataset, layout, collate
         self.seed, self.skips, self.draws = seed, skips, draws
 
+    @property
+    def for_threads(self) -> bool:
+        """Whether several threads may ask at once."""
+        return bool(getattr(self.dataset, "thread_safe", False)) and not self.draws
+
     def asked(self, ids: IntArray, epoch: int, turns: IntArray | None) -> IntArray:
         """Return numbers that hold the epoch, too, and how often it has come to the sample before.
 

@@ -1,18 +1,26 @@
-"""Loaders in one line: `make_loader`, and `optimize_dataset` for what it is given."""
+"""Loaders in one line: `make_loader`."""
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import torch
 
+from chirpid.data.collate import collators
 from chirpid.data.general.adapt import Collation, adapt, is_stream
+from chirpid.data.general.windows import StreamRule
 from chirpid.data.samplers import Sampler, SequentialSampler, ShuffledSampler
 from chirpid.errors import ConfigError
 from chirpid.loading.factory import Say
 from chirpid.loading.factory import make_loader as loader_of
+from chirpid.loading.universal.base import AnyLoader
 from chirpid.loading.universal.loader import UniversalLoader
-from chirpid.loading.universal.planning import place_of, plan_for, wish_of
+from chirpid.loading.universal.planning import one_of, place_of, plan_for, wish_of
+from chirpid.loading.universal.streams import StreamLoader
+from chirpid.types import OnBad
+
+STREAM_WINDOW = 1024
 
 
 def make_loader(
@@ -27,6 +35,7 @@ def make_loader(
     drop_last: bool = False,
     collate: Collation = None,
     on_bad: str = "stop",
+    window: int = STREAM_WINDOW,
     device: str | torch.device | None = None,
     backend: str | None = None,
     num_workers: int | None = None,
@@ -35,22 +44,23 @@ def make_loader(
     pin_memory: bool | None = None,
     timeout_s: float = 120.0,
     say: Say | None = None,
-) -> UniversalLoader:
+) -> AnyLoader:
     """Return batches of any dataset, made by whoever makes them soonest.
 
     Args:
         dataset: a map or iterable dataset of torch or of Hugging Face, tensors or arrays (alone,
             or as columns in a tuple or dict), a list of samples, a DataFrame, or one of ours.
         batch_size: samples a batch.
-        shuffle: an order of its own for each epoch.
+        shuffle: an order of its own for each epoch; of a stream, within windows.
         hardware: `auto`, or a profile such as `rtx4090`.
         loader: how far to go: `safe`, `balanced`, `aggressive`, `device`, `auto`.
         seed: decides the order, and what samples draw from random generators.
         sampler: batches of your own, instead of `batch_size`, `shuffle` and `drop_last`.
         drop_last: leave out a last batch that is not full.
-        collate: a name (`chirpid.collators.names()`), `auto` by what the samples are, or a
+        collate: a name that `chirpid.collators` knows, `auto` by what the samples are, or a
             function of a list of samples; None as torch's default does it.
         on_bad: `stop` at a sample that cannot be made, or `skip` and count it.
+        window: samples of a stream that are kept in memory to shuffle them.
         device: where batches are to be; None leaves them where they are made, page-locked where
             there is a GPU.
         backend: `inline`, `threads`, `processes`, `device`; None for what suits the dataset.
@@ -59,37 +69,61 @@ def make_loader(
         start_method: of processes: `fork`, `forkserver`, `spawn`.
         pin_memory: page-locked batches; None where there is a GPU.
         timeout_s: to wait for a batch of worker processes.
-        say: told of what could not be had, in one line each; None prints a warning.
+        say: told in a line of each thing that could not be had; None logs it.
 
     Raises:
-        ConfigError: a setting is not known or out of range.
+        ConfigError: a setting is not known or out of range, or has no meaning for the dataset.
         DataError: the dataset has no samples, or is none.
         BudgetError: not even two batches fit in the memory.
     """
-    if is_stream(dataset):
-        raise ConfigError("streams are on their way")
-    if on_bad not in ("stop", "skip"):
-        raise ConfigError(f"on_bad='{on_bad}' is not known. There are: stop, skip.")
-    adapted = adapt(
-        dataset, batch_size=batch_size, collate=collate, seed=seed, skips=on_bad == "skip"
-    )
-    if sampler is None:
-        kind = ShuffledSampler if shuffle else SequentialSampler
-        more = {"seed": seed} if shuffle else {}
-        sampler = kind(adapted.id_N, batch_size, drop_last=drop_last, **more)
+    say = say or logging.getLogger("chirpid").warning
     wish = wish_of(
         loader, backend=backend, num_workers=num_workers, prefetch=prefetch,
         start_method=start_method, pin_memory=pin_memory,
     )  # fmt: skip
-    place = place_of(hardware)
+    skips = one_of(OnBad, "on_bad", on_bad) is OnBad.skip
+    to = None if device is None else torch.device(device)
+    if is_stream(dataset):
+        _check_stream(sampler, skips, backend)
+        rule = StreamRule(batch_size, window if shuffle else 1, seed, drop_last)
+        return StreamLoader(
+            dataset, rule, collate=_named(collate), num_workers=num_workers or 0,
+            prefetch=prefetch or 2, device=to,
+        )  # fmt: skip
+    adapted = adapt(dataset, batch_size=batch_size, collate=collate, seed=seed, skips=skips)
+    if sampler is None and shuffle:
+        sampler = ShuffledSampler(adapted.id_N, batch_size, drop_last=drop_last, seed=seed)
+    elif sampler is None:
+        sampler = SequentialSampler(adapted.id_N, batch_size, drop_last=drop_last)
+    place = place_of(hardware, "auto" if to is None else to.type)
     plan = plan_for(adapted, batch_size=batch_size, place=place, wish=wish)
-    to = torch.device(device) if device is not None else _usual_device()
-    made = loader_of(adapted.source, plan, device=to, timeout_s=timeout_s, say=say)
-    return UniversalLoader(
-        adapted, made, sampler, batch_size=batch_size,
-        device=None if device is None else to,
-    )  # fmt: skip
+    for line in plan.clamps:
+        say(line)
+    made = loader_of(
+        adapted.source, plan, device=to or _usual_device(), timeout_s=timeout_s, say=say
+    )
+    return UniversalLoader(adapted, made, sampler, batch_size=batch_size, device=to)
 
 
 def _usual_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _check_stream(sampler: Sampler | None, skips: bool, backend: str | None) -> None:
+    """Refuse what has no meaning for samples that have no number."""
+    for given, name, why in (
+        (sampler is not None, "sampler", "its samples have no numbers to choose by"),
+        (skips, "on_bad='skip'", "one that fails has ended; let it leave out bad samples itself"),
+        (backend not in (None, "auto", "inline", "processes"), f"backend='{backend}'",
+         "it is read in the calling thread, or by num_workers processes"),
+    ):  # fmt: skip
+        if given:
+            raise ConfigError(f"{name} has no meaning for a stream: {why}. Leave it out.")
+
+
+def _named(collate: Collation) -> Any:
+    if collate == "auto":
+        raise ConfigError(
+            "collate='auto' has to see a sample first. Name the collator of a stream."
+        )
+    return collators.make(collate) if isinstance(collate, str) else collate

@@ -8,9 +8,11 @@ from typing import TypeVar
 
 from chirpid.config.profiles import hardware_settings
 from chirpid.data.general.adapt import Adapted
+from chirpid.data.general.source import ItemSource
 from chirpid.errors import ConfigError, did_you_mean
 from chirpid.loading.hardware import Machine, read_machine
 from chirpid.loading.inputs import Items, within
+from chirpid.loading.main_module import why_only_fork
 from chirpid.loading.plan import LoaderPlan, Profile, Traits, Wish, make_plan
 from chirpid.types import Backend, Mode, Policy, StartMethod
 
@@ -60,16 +62,16 @@ def wish_of(
         if value is not None and (isinstance(value, bool) or value < least):
             raise ConfigError(f"{name}={value} is out of range. Use {least} or more.")
     return Wish(
-        policy=_one_of(Policy, "loader", loader),
-        backend=_one_of(Backend, "backend", backend or "auto"),
+        policy=one_of(Policy, "loader", loader),
+        backend=one_of(Backend, "backend", backend or "auto"),
         num_workers=num_workers,
         prefetch=prefetch,
         pin_memory=pin_memory,
-        start_method=_one_of(StartMethod, "start_method", start_method or "auto"),
+        start_method=one_of(StartMethod, "start_method", start_method or "auto"),
     )
 
 
-def _one_of(kind: type[E], name: str, value: str) -> E:
+def one_of(kind: type[E], name: str, value: str) -> E:
     known = [member.value for member in kind]
     if value not in known:
         raise ConfigError(
@@ -88,8 +90,9 @@ def plan_for(adapted: Adapted, *, batch_size: int, place: Place, wish: Wish) -> 
     source, look = adapted.source, adapted.look
     items = None
     if look is not None:
-        thread_safe = bool(getattr(getattr(source, "dataset", None), "thread_safe", False))
-        items = Items(batch_size * look.sample_s, thread_safe, look.draws)
+        assert isinstance(source, ItemSource)
+        thread_safe = bool(getattr(source.dataset, "thread_safe", False))
+        items = Items(batch_size * look.sample_s, thread_safe, look.draws, why_only_fork())
     row_bytes = source.spec.batch_row_bytes
     traits = Traits(
         mode=source.mode,

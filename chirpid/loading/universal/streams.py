@@ -1,0 +1,172 @@
+"""A loader of samples that come one after another: iterable datasets, files read in sequence.
+
+The stream is read in the calling thread, or by torch's own worker processes where asked for. It is
+shuffled within windows: each is a stretch of the stream, kept in memory, in an order that depends
+on seed and epoch alone.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+
+from chirpid.data.collate import DefaultCollator
+from chirpid.data.general.fill import Collate
+from chirpid.data.general.loose import Loose
+from chirpid.data.general.windows import StreamRule, Windows
+from chirpid.data.samplers.base import num_cut
+from chirpid.errors import ConfigError
+from chirpid.loading.universal.base import AnyLoader
+from chirpid.types import Batch, Span
+
+
+class StreamLoader(AnyLoader):
+    """Batches of a stream, which is read anew for each epoch.
+
+    Args:
+        collate: makes a batch of a list of samples; None: as torch's default does it.
+        num_workers: torch's worker processes. Each gives the samples of its own part: the stream
+            has to split itself by `torch.utils.data.get_worker_info`, and to say so by an
+            attribute `splits_itself`.
+
+    Raises:
+        ConfigError: several workers would each give all samples.
+    """
+
+    def __init__(
+        self,
+        dataset: Iterable[Any],
+        rule: StreamRule,
+        *,
+        collate: Collate | None = None,
+        num_workers: int = 0,
+        prefetch: int = 2,
+        device: torch.device | None = None,
+    ) -> None:
+        super().__init__(rule.batch_size, device)
+        self.rule, self.num_workers, self.prefetch = rule, num_workers, prefetch
+        self._stream = dataset
+        self._collate: Collate = collate or DefaultCollator()
+        self._begun: Any = None
+        self._windows: Windows | None = None
+        if num_workers > 1 and not splits_itself(dataset):
+            raise ConfigError(
+                f"num_workers={num_workers}: each worker would give all samples of a "
+                f"{type(dataset).__name__}. Use num_workers=1; or split it by torch's "
+                "get_worker_info, and set its attribute splits_itself = True."
+            )
+
+    @property
+    def dataset(self) -> Iterable[Any]:
+        """What is loaded."""
+        return self._stream
+
+    def __len__(self) -> int:
+        """Return the batches of an epoch, if the stream knows its length.
+
+        Raises:
+            TypeError: it does not.
+        """
+        num_samples = len(self._stream)  # type: ignore[arg-type]
+        return num_cut(num_samples, self.rule.batch_size, self.rule.drop_last)
+
+    def _pass(self, epoch: int, first: int) -> Iterator[Any]:
+        set_epoch = getattr(self._stream, "set_epoch", None)
+        if set_epoch is not None:
+            set_epoch(epoch)
+        begun, self._begun = self._begun, None
+        self._at, self._windows = (epoch, first), Windows(self._stream, self.rule, epoch)
+        made = self._by_workers(first) if self.num_workers else self._here(first, begun)
+        for number, batch in enumerate(self._watched(made), start=first + 1):
+            self._at = (epoch, number)
+            rows: Any = batch.inputs
+            yield self._on_device(rows.value)
+        self._at, self._windows = (epoch + 1, 0), None
+        self._note_pass()
+
+    def _here(self, first: int, begun: Any) -> Iterator[Batch]:
+        """Yield the batches of a pass, made in the calling thread."""
+        assert self._windows is not None
+        lists = self._windows.after(first, begun)
+        while True:
+            begin, begin_core = time.perf_counter(), time.thread_time()
+            samples = next(lists, None)
+            if samples is None:
+                return
+            got = time.perf_counter()
+            batch = Loose(self._collate(samples), len(samples))
+            end, core_s = time.perf_counter(), time.thread_time() - begin_core
+            stages = {"item": got - begin, "collate": end - got}
+            yield _batch(batch, stages, Span(-1, begin, end, stages, core_s))
+
+    def _by_workers(self, first: int) -> Iterator[Batch]:
+        """Yield the batches of a pass, made by torch's workers."""
+        assert self._windows is not None
+        torch_loader: Iterable[Any] = DataLoader(
+            self._windows,
+            batch_size=None,
+            num_workers=self.num_workers,
+            prefetch_factor=self.prefetch,
+            collate_fn=_Sized(self._collate),
+            generator=torch.Generator().manual_seed(self.rule.seed + self._windows.epoch),
+        )
+        for number, (num_rows, value) in enumerate(torch_loader):
+            if number >= first:
+                yield _batch(Loose(value, num_rows), {})
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return where to go on: after the last batch that was handed out.
+
+        What a stream that has `state_dict` itself gave before is not read again then; of another
+        one the samples before are read and left out.
+        """
+        begun = self._begun
+        if self._windows is not None:
+            begun = None if self.num_workers else self._windows.begun
+        return {"epoch": self._at[0], "batch": self._at[1], "begun": begun, "rule": repr(self.rule)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Begin the next pass where a state was taken.
+
+        Raises:
+            ConfigError: the state is of other settings, or no state.
+        """
+        if missing := {"epoch", "batch", "begun", "rule"} - set(state):
+            raise ConfigError(f"A state of a stream has no {sorted(missing)[0]!r}.")
+        if state["rule"] != repr(self.rule):
+            raise ConfigError(
+                f"The state is of {state['rule']}, not of {self.rule!r}. Use the settings it was "
+                "taken with, or start anew."
+            )
+        self._begin_at(int(state["epoch"]), int(state["batch"]))
+        self._begun, self._windows = state["begun"], None
+
+    def close(self) -> None:
+        """Nothing outlives a pass."""
+
+
+class _Sized:
+    """A collator that tells how many samples there were, too."""
+
+    def __init__(self, collate: Collate) -> None:
+        self.collate = collate
+
+    def __call__(self, samples: list[Any]) -> tuple[int, Any]:
+        return len(samples), self.collate(samples)
+
+
+def _batch(rows: Loose, stages: dict[str, float], *spans: Span) -> Batch:
+    inputs: Any = rows
+    return Batch(np.empty(len(rows), np.int64), inputs, stages, spans=spans)
+
+
+def splits_itself(dataset: object) -> bool:
+    """Return whether each of torch's workers gives a part of its own."""
+    if getattr(dataset, "splits_itself", False):
+        return True
+    return type(dataset).__module__.partition(".")[0] == "datasets"  # Hugging Face's do
