@@ -44,8 +44,7 @@ class Machine:
         self._pid, self._disk = pid, disk
         self._read_s = time.monotonic()
         self._cpu_s: dict[int, float] = {}
-        network = psutil.net_io_counters()
-        self._received, self._sent = network.bytes_recv, network.bytes_sent
+        self._received, self._sent = _network_bytes()
         self._gpus = _gpu_handles()
         psutil.cpu_percent()  # counts from the call before
         self._training()
@@ -53,7 +52,7 @@ class Machine:
     def read(self) -> dict[str, float]:
         """Return the figures since the last call, without the prefix `system/`."""
         memory, disk = psutil.virtual_memory(), psutil.disk_usage(str(self._disk))
-        network = psutil.net_io_counters()
+        received, sent = _network_bytes()
         figures = {
             "cpu_utilization_percentage": psutil.cpu_percent(),
             "system_memory_usage_megabytes": memory.used / _MB,
@@ -61,8 +60,8 @@ class Machine:
             "disk_usage_percentage": disk.percent,
             "disk_usage_megabytes": disk.used / _MB,
             "disk_available_megabytes": disk.free / _MB,
-            "network_receive_megabytes": (network.bytes_recv - self._received) / _MB,
-            "network_transmit_megabytes": (network.bytes_sent - self._sent) / _MB,
+            "network_receive_megabytes": (received - self._received) / _MB,
+            "network_transmit_megabytes": (sent - self._sent) / _MB,
         }
         return {n: round(v, 3) for n, v in (figures | self._training() | self._gpu()).items()}
 
@@ -101,6 +100,12 @@ class Machine:
         for i, handle in enumerate(self._gpus):
             figures |= {f"gpu_{i}_{name}": value for name, value in _gpu_figures(handle).items()}
         return figures
+
+
+def _network_bytes() -> tuple[int, int]:
+    """Return the bytes received and sent so far; none where there is no network at all."""
+    network = psutil.net_io_counters()
+    return (network.bytes_recv, network.bytes_sent) if network else (0, 0)
 
 
 def _gpu_handles() -> list[Any]:

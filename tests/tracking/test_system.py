@@ -6,6 +6,8 @@ import os
 import zlib
 from pathlib import Path
 
+import psutil
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from mlflow.system_metrics.metrics.cpu_monitor import CPUMonitor
@@ -33,6 +35,15 @@ def test_the_machine_is_told_under_the_names_of_mlflow(tmp_path: Path) -> None:
     assert names <= set(figures)
     assert figures["training_memory_megabytes"] > 10
     assert 0 < figures["system_memory_usage_percentage"] <= 100
+
+
+def test_a_machine_without_a_network_is_told_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(psutil, "net_io_counters", lambda: None)
+    figures = Machine(os.getpid(), tmp_path).read()
+    assert figures["network_receive_megabytes"] == 0
+    assert figures["training_memory_megabytes"] > 10
 
 
 def test_short_runs_are_sampled_and_a_resumed_one_counts_on(tmp_path: Path) -> None:
