@@ -137,8 +137,9 @@ class _Probe:
         ranked = rank(found.costs, settings, work, found.trials)
         budget_s = self._trials_budget_s(ranked, found, work)
         if budget_s > 0:
+            to_try = [setting for setting in settings if self._can_try(setting)]
             found.trials = try_settings(
-                found.costs, settings, work, found.trials, self._run_trial, budget_s
+                found.costs, to_try, work, found.trials, self._run_trial, budget_s
             )
             ranked = rank(found.costs, settings, work, found.trials)
         pick = choose(ranked, work) if ranked else None
@@ -164,9 +165,8 @@ class _Probe:
             most_steps=max(1, int(_STEPS_SHARE * subject.num_steps)),
             on_gpu=subject.on_gpu,
         )
-        write_s = 0.0
-        if Mode.cached in subject.limits.modes and not work.cached_already:
-            write_s = write_seconds(subject.cache_root, subject.spec.row_bytes)
+        # Also where nothing is to be written now: what is remembered answers for other modes, too.
+        write_s = write_seconds(subject.cache_root, subject.spec.row_bytes)
         handed_s = THREAD_HAND_OVER_S
         return replace(
             sample.added_to(step),
@@ -181,7 +181,7 @@ class _Probe:
 
     def _trials_budget_s(self, ranked: list[Candidate], found: Found, work: Work) -> float:
         """Return what trials may take: nothing where they are made, or tell nothing."""
-        wanted = worth_trying(ranked, work, 3)
+        wanted = worth_trying([one for one in ranked if self._can_try(one.setting)], work, 3)
         if all(trial_key(one) in found.trials for one in wanted) or len(wanted) < 2:
             return 0.0
         best = ranked[0].prediction
@@ -193,13 +193,17 @@ class _Probe:
         batch_s = work.batch_size / best.samples_per_s
         return budget_s if budget_s >= LEAST_BATCHES * 2 * batch_s else 0.0
 
+    def _can_try(self, setting: Setting) -> bool:
+        """Return whether a trial would tell: what was read once looks quicker than what comes."""
+        return setting.mode is not Mode.lazy or self.subject.work.recordings_stay
+
     def _run_trial(self, setting: Setting, seconds: float) -> Measured | None:
         subject = self.subject
         dataset: LazyDataset | TensorDataset
         if setting.mode is Mode.lazy:
             ids: IntArray = self._rows().ids
-            if not len(ids) or not subject.work.recordings_stay:
-                return None  # what was read once would look quicker than what is to come
+            if not len(ids):
+                return None
             dataset = LazyDataset(subject.maker)
         else:
             dataset = self._rows_kept()
