@@ -29,6 +29,7 @@ from chirpid.data.general.image_list import (
 )
 from chirpid.data.general.image_memory import ImageMemory
 from chirpid.data.general.image_rule import Normalise, PixelRule, scale_of
+from chirpid.data.general.modes import in_mode
 from chirpid.data.general.trees import LEAF, skeleton_of
 from chirpid.data.segments import TextTable
 from chirpid.errors import ConfigError, DataError
@@ -202,6 +203,10 @@ class ImageDataset:
         if self.labels is not None:
             digest.update(self.labels.tobytes())
         return digest.hexdigest()
+
+    def in_mode(self, mode: str, **options: Any) -> Any:
+        """Return the samples in another mode, decoded once: see `modes.in_mode`."""
+        return in_mode(self, mode, **options)
 
     def _pixels(self, index: int) -> Pixels:
         if self.memory is None:
