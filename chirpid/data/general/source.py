@@ -23,8 +23,8 @@ from chirpid.types import IntArray, Mode
 class Source:
     """What all of them share. `num_segments` counts samples."""
 
-    def __init__(self, spec: RowKind, num_samples: int, mode: Mode) -> None:
-        self.spec, self.num_segments, self.mode = spec, num_samples, mode
+    def __init__(self, dataset: Any, spec: RowKind, num_samples: int, mode: Mode) -> None:
+        self.dataset, self.spec, self.num_segments, self.mode = dataset, spec, num_samples, mode
 
     @property
     def looks_ahead(self) -> bool:
@@ -44,15 +44,15 @@ class Source:
         return ids
 
     def close(self) -> None:
-        """Nothing to release."""
+        """Release nothing: the dataset is the user's, and may be in use elsewhere."""
 
 
 class ReaderSource(Source):
     """A dataset that writes its samples where the batch lies."""
 
     def __init__(self, dataset: BatchReader, mode: Mode) -> None:
-        super().__init__(dataset.layout, len(dataset), mode)
-        self.dataset, self.layout = dataset, dataset.layout
+        super().__init__(dataset, dataset.layout, len(dataset), mode)
+        self.layout = dataset.layout
         self.is_kept = mode is not Mode.lazy
         """Samples are copied; nothing is read or decoded."""
         self._stage = "gather" if self.is_kept else "read"
@@ -63,9 +63,6 @@ class ReaderSource(Source):
         batch = self.layout.empty(len(ids)) if out is None else out.first(len(ids))
         self.dataset.read_into(ids, batch)
         return batch, {self._stage: time.perf_counter() - begin}
-
-    def close(self) -> None:
-        _close(self.dataset)
 
 
 EPOCHS = 2**20
@@ -95,8 +92,8 @@ class ItemSource(Source):
         spec: RowKind = LooseLayout(row_bytes)
         if layout is not None:
             spec = Layout(layout.leaves, layout.skeleton, in_parts=not skips)
-        super().__init__(spec, len(dataset), Mode.lazy)
-        self.dataset, self.layout, self.collate = dataset, layout, collate
+        super().__init__(dataset, spec, len(dataset), Mode.lazy)
+        self.layout, self.collate = layout, collate
         self.seed, self.skips, self.draws = seed, skips, draws
 
     @property
@@ -177,12 +174,3 @@ class ItemSource(Source):
         except Exception as error:  # noqa: BLE001 - whatever it is, it is what is told
             return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
         return "it could be made at a second try"
-
-    def close(self) -> None:
-        _close(self.dataset)
-
-
-def _close(dataset: object) -> None:
-    close = getattr(dataset, "close", None)
-    if close is not None:
-        close()

@@ -24,6 +24,8 @@ class InlineBackend:
 
     def __init__(self, dataset: BatchSource, *, pin_memory: bool = False) -> None:
         self.dataset = dataset
+        # Counted on from pass to pass: the last batch of one may be in use when the next begins.
+        self._turns = itertools.count()
         self._ring = Ring(dataset, num_slots=3 if pin_memory else 2, pin_memory=pin_memory)
 
     def run(self, batches: Sequence[IntArray]) -> Iterator[Batch]:
@@ -42,7 +44,7 @@ class InlineBackend:
 
     def _run_singly(self, batches: Sequence[IntArray], size: int) -> Iterator[Batch]:
         self._ring.reserve(size)
-        for turn, ids in enumerate(map(as_ids, batches)):
+        for ids, turn in zip(map(as_ids, batches), self._turns, strict=False):
             self._ring.renew(turn)
             begin_s, begin_core_s = time.perf_counter(), time.thread_time()
             inputs, stages = self.dataset.fetch(ids, self._ring.slot(turn))
@@ -59,10 +61,8 @@ class InlineBackend:
         """Yield batches that share a buffer, which is in turn with another as single ones are."""
         self._ring.reserve(size * together)
         upcoming = map(as_ids, batches)
-        for turn in itertools.count():
-            group = list(itertools.islice(upcoming, together))
-            if not group:
-                return
+        while group := list(itertools.islice(upcoming, together)):
+            turn = next(self._turns)
             self._ring.renew(turn)
             whole = self._ring.slot(turn)
             begin_s, begin_core_s = time.perf_counter(), time.thread_time()

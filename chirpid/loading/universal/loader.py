@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import weakref
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -43,13 +44,14 @@ class UniversalLoader(AnyLoader):
         """Why, of the first ones."""
         self._source = adapted.source
         self._ring: Ring | None = None
+        self._turns = itertools.count()
         self._current: object = None
         self._end = weakref.finalize(self, loader.close)
 
     @property
     def dataset(self) -> Any:
         """What is loaded: the dataset, or the columns that were made of it."""
-        return getattr(self._source, "dataset", None)
+        return self._source.dataset
 
     def __len__(self) -> int:
         """Return the batches of an epoch."""
@@ -70,7 +72,7 @@ class UniversalLoader(AnyLoader):
                 self._note_skipped(asked[number - first], batch.ids)
                 if not len(batch.ids):
                     continue
-            yield self._handed_out(batch, number)
+            yield self._handed_out(batch)
         self._at = (epoch + 1, 0)
         self._note_pass()
 
@@ -82,20 +84,21 @@ class UniversalLoader(AnyLoader):
         turns = self.sampler.repeats(epoch)
         return [source.asked(ids, epoch, t) for ids, t in zip(batches, turns, strict=True)]
 
-    def _handed_out(self, batch: Batch, number: int) -> Any:
+    def _handed_out(self, batch: Batch) -> Any:
         rows: Any = batch.inputs
         if self.loader.name is Backend.processes and isinstance(rows, Columns):
-            rows = self._copied(rows, number)  # workers write there again, whoever holds it
+            rows = self._copied(rows)  # workers write there again, whoever holds it
         return self._on_device(rows.lend())
 
-    def _copied(self, rows: Columns, number: int) -> Columns:
+    def _copied(self, rows: Columns) -> Columns:
         if self._ring is None:
             plan = self.loader.plan
             pin = plan is not None and plan.pin_memory.value
             self._ring = Ring(self._source, num_slots=3 if pin else 2, pin_memory=pin)
         self._ring.reserve(len(rows))
-        self._ring.renew(number)
-        copy: Columns = self._ring.slot(number).first(len(rows))
+        turn = next(self._turns)
+        self._ring.renew(turn)
+        copy: Columns = self._ring.slot(turn).first(len(rows))
         copy.copy_from(rows)
         return copy
 

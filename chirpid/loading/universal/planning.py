@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeVar
 
 from chirpid.config.profiles import hardware_settings
 from chirpid.data.general.adapt import Adapted
-from chirpid.data.general.source import ItemSource
+from chirpid.data.general.source import Source
 from chirpid.errors import ConfigError, did_you_mean
 from chirpid.loading.hardware import Machine, read_machine
 from chirpid.loading.inputs import Items, within
 from chirpid.loading.main_module import why_only_fork
 from chirpid.loading.plan import LoaderPlan, Profile, Traits, Wish, make_plan
-from chirpid.types import Backend, Mode, Policy, StartMethod
+from chirpid.types import Backend, IntArray, Mode, Policy, StartMethod
 
 E = TypeVar("E", bound=StrEnum)
 MEMORY_FRACTION = 0.75
@@ -87,12 +88,8 @@ def plan_for(adapted: Adapted, *, batch_size: int, place: Place, wish: Wish) -> 
     Raises:
         BudgetError: not even two batches fit in the memory.
     """
-    source, look = adapted.source, adapted.look
-    items = None
-    if look is not None:
-        assert isinstance(source, ItemSource)
-        thread_safe = bool(getattr(source.dataset, "thread_safe", False))
-        items = Items(batch_size * look.sample_s, thread_safe, look.draws, why_only_fork())
+    source = adapted.source
+    items = _items(adapted, batch_size) if source.mode is Mode.lazy else None
     row_bytes = source.spec.batch_row_bytes
     traits = Traits(
         mode=source.mode,
@@ -106,3 +103,22 @@ def plan_for(adapted: Adapted, *, batch_size: int, place: Place, wish: Wish) -> 
         machine=place.machine, profile=place.profile, wish=wish, traits=traits,
         budget_bytes=place.budget_bytes,
     )  # fmt: skip
+
+
+def _items(adapted: Adapted, batch_size: int) -> Items:
+    """Return what is known of a dataset that runs code of its own for each batch."""
+    source, look = adapted.source, adapted.look
+    if look is not None:
+        batch_s = batch_size * look.sample_s
+    else:
+        batch_s = _read_s(source, adapted.id_N[:batch_size])
+    thread_safe = bool(getattr(source.dataset, "thread_safe", False))
+    return Items(batch_s, thread_safe, look is not None and look.draws, why_only_fork())
+
+
+def _read_s(source: Source, ids: IntArray) -> float:
+    """Return the seconds that a batch takes, by the second of two: the first opens files."""
+    source.fetch(ids)
+    begin = time.perf_counter()
+    source.fetch(ids)
+    return time.perf_counter() - begin

@@ -1,0 +1,96 @@
+"""Samples written to rows are what torch's collate makes of them, or are refused by name."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.utils.data import default_collate
+
+from chirpid.data.general.columns import layout_of
+from chirpid.data.general.fill import fill
+from chirpid.data.general.trees import map_leaves
+from chirpid.errors import DataError
+from tests.data.general.test_trees import alike
+
+KINDS = ["float32", "float64", "int16", "uint8", "bool", "float16", "complex64"]
+
+
+def leaf(draw: st.DrawFn) -> list[object]:
+    """Three values of one kind."""
+    kind = draw(st.sampled_from(["int", "float", "bool", "tensor", "array", "scalar"]))
+    if kind in ("int", "float", "bool"):
+        of = {"int": st.integers(-(2**40), 2**40), "float": st.floats(), "bool": st.booleans()}
+        return [draw(of[kind]) for _ in range(3)]
+    dtype, shape = draw(st.sampled_from(KINDS)), draw(st.sampled_from([(), (2,), (0,), (2, 3)]))
+    if kind == "scalar":
+        return [np.dtype(dtype).type(k) for k in range(3)]
+    arrays = [np.full(shape, k).astype(dtype) for k in range(3)]
+    return [torch.from_numpy(a) for a in arrays] if kind == "tensor" else list(arrays)
+
+
+@st.composite
+def samples(draw: st.DrawFn) -> list[object]:
+    a, b, c = leaf(draw), leaf(draw), leaf(draw)
+    shape = draw(st.sampled_from(["lone", "pair", "dict", "nested"]))
+    made = {
+        "lone": lambda k: a[k],
+        "pair": lambda k: (a[k], b[k]),
+        "dict": lambda k: {"a": a[k], "b": b[k]},
+        "nested": lambda k: {"a": a[k], "more": [b[k], (c[k], a[k])]},
+    }[shape]
+    return [made(k) for k in range(3)]
+
+
+@given(samples())
+def test_a_batch_is_that_of_torchs_collate_to_the_bit(three: list[object]) -> None:
+    layout = layout_of(three)
+    assert layout is not None
+    out = layout.empty(3)
+    fill(three, layout, out)
+    ours, theirs = out.tree(), default_collate(three)
+    assert alike(kinds(ours), kinds(theirs))
+    assert alike(bits(ours), bits(theirs))
+
+
+def kinds(tree: object) -> object:
+    """The tree with empty tensors of the same types and shapes."""
+    return map_leaves(tree, lambda leaf: torch.zeros(leaf.shape, dtype=leaf.dtype))
+
+
+def bits(tree: object) -> object:
+    """The tree with numbers as bytes, so that NaN is equal to itself."""
+    return map_leaves(tree, lambda leaf: leaf.reshape(-1).view(torch.uint8))
+
+
+@pytest.mark.parametrize(
+    ("odd", "said"),
+    [
+        ({"x": torch.zeros(4), "y": 1}, "'x' of a sample is 4 of float32, .* it is 3 of float32"),
+        ({"x": torch.zeros(3).double(), "y": 1}, "'x' of a sample is 3 of float64"),
+        ({"x": torch.zeros(3), "y": 1.5}, "'y' of a sample is a number of float64"),
+        ({"x": torch.zeros(3), "y": True}, "'y' of a sample is a number of bool"),
+        ({"x": torch.zeros(3), "y": "one"}, "'y' of a sample is str"),
+        ({"x": np.zeros(3), "y": 1}, "'x' of a sample is 3 of float64"),
+        ({"x": torch.zeros(3)}, r"A sample is dict \(x\), .* dict \(x, y\)"),
+        ((torch.zeros(3), 1), r"A sample is values .* are dict \(x, y\)"),
+    ],
+)
+def test_a_sample_that_is_another_kind_is_refused_by_name(odd: object, said: str) -> None:
+    usual = {"x": torch.zeros(3), "y": 1}
+    layout = layout_of([usual])
+    assert layout is not None
+    with pytest.raises(DataError, match=said):
+        fill([usual, odd, usual], layout, layout.empty(3))
+
+
+def test_samples_that_need_a_gradient_are_taken_by_value() -> None:
+    sample = torch.ones(2, requires_grad=True)
+    layout = layout_of([sample])
+    assert layout is not None
+    out = layout.empty(1)
+    fill([sample * 2], layout, out)
+    assert out.tensors[0].tolist() == [[2.0, 2.0]]
+    assert not out.tensors[0].requires_grad
