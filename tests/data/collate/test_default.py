@@ -168,6 +168,7 @@ def test_mixed_types_do_not_slip_into_memory_of_one_type() -> None:
          "1, which has 'a'"),
         ([(1, 2), 3], "sample is a tuple in sample 0 of the batch and int in sample 1"),
         ([np.array(["x"])], "makes no tensor"),
+        ([np.ones(2, ">f4")], "byte order"),
         ([], "A batch of no samples"),
     ],
 )  # fmt: skip
@@ -176,6 +177,25 @@ def test_what_makes_no_batch_is_named_in_one_line(samples: list[Any], told: str)
         collate(samples)
     assert told in str(error.value)
     assert "\n" not in error.value.line()
+
+
+def test_arrays_of_unlike_length_are_not_cut_anew() -> None:
+    """Laid end to end, 3 + 5 + 4 numbers would be three rows of 4."""
+    with pytest.raises(DataError, match=r"has shape \[3\] in sample 0 of the batch and \[5\]"):
+        collate([np.arange(3), np.arange(5), np.arange(4)])
+
+
+@pytest.mark.parametrize(
+    "samples",
+    [
+        [np.ones(2, np.int64), np.ones(2, np.float32)],
+        [np.float32(1.5), np.float64(2.5)],
+        [1, 2.5],
+        [True, 2],
+    ],
+)
+def test_mixed_types_become_what_torch_makes_of_them(samples: list[Any]) -> None:
+    same(collate(samples), default_collate(samples))
 
 
 def test_gradients_go_through_as_in_torch() -> None:
