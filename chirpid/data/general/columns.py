@@ -138,7 +138,7 @@ class Columns:
         ids: which of the ids that were asked for are here, where some were left out.
     """
 
-    __slots__ = ("_loans", "_owner", "ids", "skeleton", "tensors")
+    __slots__ = ("_loans", "_nbytes", "_owner", "ids", "skeleton", "tensors")
 
     def __init__(
         self,
@@ -149,6 +149,7 @@ class Columns:
     ) -> None:
         self.skeleton, self.tensors, self.ids = skeleton, tensors, ids
         self._owner = owner
+        self._nbytes = -1
         self._loans: list[weakref.ref[Any]] = []
 
     def __len__(self) -> int:
@@ -159,7 +160,9 @@ class Columns:
 
     @property
     def nbytes(self) -> int:
-        return sum(tensor.nbytes for tensor in self.tensors)
+        if self._nbytes < 0:  # kept, as every batch is asked
+            self._nbytes = sum(tensor.nbytes for tensor in self.tensors)
+        return self._nbytes
 
     def first(self, num_rows: int) -> Columns:
         """Return the first rows: itself, if those are all."""

@@ -57,7 +57,7 @@ def columns_of(samples: Sequence[Tree], skeleton: Skeleton) -> list[Sequence[Any
     Raises:
         DataError: a sample has another structure.
     """
-    if all(part.kind is None for part in skeleton.parts):  # no need to look deeper
+    if skeleton.is_flat:
         return _flat_columns(samples, skeleton)
     rows = []
     for sample in samples:

@@ -7,7 +7,7 @@ and named tuples stay what they are, other tuples and sequences become lists.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 Tree = Any
@@ -23,6 +23,11 @@ class Skeleton:
     keys: tuple[Any, ...] = ()
     """Of a mapping, in the order of its leaves."""
     parts: tuple[Skeleton, ...] = ()
+    is_flat: bool = field(init=False, compare=False, repr=False)
+    """All parts are leaves: there is no need to look deeper."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "is_flat", all(part.kind is None for part in self.parts))
 
     @property
     def num_leaves(self) -> int:
@@ -32,7 +37,7 @@ class Skeleton:
         """Return the structure with these leaves, which come in the order of `leaves_of`."""
         if self.kind is None:
             return leaves[0]
-        if all(part.kind is None for part in self.parts):  # no need to look deeper
+        if self.is_flat:
             return self._holding(leaves)
         rest = iter(leaves)
         return self._filled(rest)
