@@ -1,5 +1,6 @@
 """Wrappers for any map dataset: kept samples, samples made ahead, columns in memory."""
 
+from chirpid.data.wrap.cached import CachedDataset
 from chirpid.data.wrap.vectorized import VectorizedDataset
 
-__all__ = ["VectorizedDataset"]
+__all__ = ["CachedDataset", "VectorizedDataset"]

@@ -98,6 +98,16 @@ class Rows:
             # Without "clip" numpy would go through a copy.
             np.take(self._bytes, ids, axis=0, out=as_bytes(out, self._row_bytes), mode="clip")
 
+    def into_places(self, ids: IntArray, out: Tensor, places: IntArray) -> None:
+        """Write row `ids[i]` into row `places[i]` of `out`. Both are known to be within."""
+        if (copy := self._copy) is not None and out.is_contiguous():
+            (ids, at), (places, to) = located(ids), located(places)
+            copy(at, to, len(ids), out.data_ptr(), out.shape[0], 1)
+        elif self._bytes is not None and out.is_contiguous():
+            as_bytes(out, self._row_bytes)[places] = self._bytes[ids]
+        else:
+            out[torch.from_numpy(places)] = self.rows[torch.from_numpy(ids)]
+
 
 class Words(RowGather):
     """Rows of words of 4 bytes, which the library takes for float32 and copies as they are.

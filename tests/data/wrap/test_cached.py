@@ -1,0 +1,363 @@
+"""A cached dataset is the dataset, asked once, in memory that stays under its bound."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+import threading
+from collections import OrderedDict
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.utils.data import DataLoader
+
+from chirpid.data.general.protocols import BatchReader
+from chirpid.data.wrap.cached import CachedDataset
+from chirpid.errors import BudgetError, ConfigError, DataError
+from tests.data.wrap.sets import Draws, Failing, Fixed, LateVaried, Reader, Varied
+from tests.data.wrap.test_vectorized import same
+
+KINDS = {"fixed": Fixed, "varied": Varied, "late": LateVaried, "reader": Reader}
+ROOM = {"fixed": 3000, "varied": 12000, "late": 3000, "reader": 6000}
+"""Room for some of the 40 samples."""
+
+
+def alike(left: Any, right: Any) -> bool:
+    """Whether two samples are equal in structure, types and bits."""
+    if isinstance(left, dict | list | tuple):
+        if type(left) is not type(right) or len(left) != len(right):
+            return False
+        pairs = zip(left.values(), right.values(), strict=True) if isinstance(left, dict) else \
+            zip(left, right, strict=True)  # fmt: skip
+        return all(alike(one, other) for one, other in pairs)
+    if isinstance(left, torch.Tensor):
+        return same(left, right)
+    if isinstance(left, np.ndarray | np.generic):
+        return type(left) is type(right) and repr(left) == repr(right)
+    return type(left) is type(right) and left == right
+
+
+@pytest.mark.parametrize("policy", ["lru", "first"])
+@pytest.mark.parametrize("room", ["all", "some"])
+@pytest.mark.parametrize("kind", KINDS)
+@given(batches=st.lists(st.lists(st.integers(-40, 39), min_size=1, max_size=8), max_size=12))
+def test_samples_are_those_of_the_dataset(
+    kind: str, room: str, policy: str, batches: list[list[int]]
+) -> None:
+    plain = KINDS[kind]()
+    most = "1 MiB" if room == "all" else ROOM[kind]
+    cached = CachedDataset(KINDS[kind](), max_memory_usage=most, policy=policy)
+    for batch in batches:
+        wanted = [plain.make(index % 40) for index in batch]
+        assert all(map(alike, cached.__getitems__(batch), wanted))
+        assert alike(cached[batch[0]], wanted[0])
+        stats = cached.stats()
+        assert stats["num_bytes"] <= stats["max_bytes"]
+    stats = cached.stats()
+    assert stats["num_hits"] + stats["num_misses"] == sum(len(batch) + 1 for batch in batches)
+    if batches and room == "all":
+        assert stats["num_evicted"] == 0
+
+
+@pytest.mark.parametrize("room", ["1 MiB", "6000"])
+@given(batches=st.lists(st.lists(st.integers(0, 39), min_size=1, max_size=8), max_size=12))
+def test_batches_are_read_as_the_reader_reads_them(room: str, batches: list[list[int]]) -> None:
+    plain = Reader()
+    cached = CachedDataset(Reader(), max_memory_usage=room)
+    assert isinstance(cached, BatchReader)
+    for batch in batches:
+        out, wanted = (plain.layout.empty(len(batch)) for _ in range(2))
+        cached.read_into(np.array(batch), out)
+        plain.read_into(np.array(batch), wanted)
+        assert same(out.tensors, wanted.tensors)
+
+
+def test_each_sample_is_asked_for_once_where_all_have_room() -> None:
+    for kind in (Fixed, Varied, Reader):
+        plain = kind()
+        cached = CachedDataset(plain)
+        for _ in range(3):
+            list(DataLoader(cached, batch_size=7, collate_fn=list))
+        # The first is asked for twice more, the middle and the last once, to see what they are.
+        assert sorted(plain.asked) == sorted([*range(40), 0, 0, 20, 39])
+        assert cached.stats()["num_hits"] == 80
+
+
+@given(st.lists(st.integers(0, 19), max_size=60))
+def test_what_was_used_the_longest_time_ago_makes_room(ids: list[int]) -> None:
+    plain = Reader(20)
+    cached = CachedDataset(plain, max_memory_usage=20 * 8 + 320 + 8 * (64 * 4 + 3 + 26))
+    cached.layout  # noqa: B018 - it has looked at some
+    plain.asked.clear()
+    kept: OrderedDict[int, None] = OrderedDict()
+    missed = []
+    for id_ in ids:
+        _ = cached[id_]
+        if id_ not in kept:
+            missed.append(id_)
+            if len(kept) == cached.stats()["num_kept"] and len(kept) >= 8:
+                kept.popitem(last=False)
+        kept[id_] = None
+        kept.move_to_end(id_)
+        while len(kept) > cached.stats()["num_kept"]:
+            kept.popitem(last=False)
+    assert plain.asked == missed
+
+
+def test_first_stays_where_nothing_makes_room() -> None:
+    for plain in (Reader(), Varied()):
+        cached = CachedDataset(plain, max_memory_usage=6000, policy="first")
+        for _ in range(2):
+            list(DataLoader(cached, batch_size=4, collate_fn=list))
+        stats = cached.stats()
+        assert stats["num_evicted"] == 0
+        assert stats["num_hits"] == stats["num_kept"] > 0
+
+
+def test_what_is_handed_out_may_be_changed() -> None:
+    cached = CachedDataset(Fixed())
+    for _ in range(3):
+        sample = cached[5]
+        assert alike(sample, Fixed().make(5))
+        sample["image"].fill_(-1)
+        sample["rest"][0].fill(-1)
+    varied = CachedDataset(Varied())
+    for _ in range(3):
+        sample = varied[5]
+        assert alike(sample, Varied().make(5))
+        sample["ids"].fill_(-1)
+        sample["set"].add(99)
+
+
+def test_without_copies_it_is_one_memory() -> None:
+    for kind in (Fixed, Varied):
+        cached = CachedDataset(kind(), copy=False)
+        first = cached[5]
+        name = "image" if kind is Fixed else "ids"
+        cached[5][name].fill_(-1)
+        again = cached[5]
+        assert again[name].eq(-1).all()
+        assert again[name].data_ptr() == cached[5][name].data_ptr()
+        del first
+    tight = CachedDataset(Fixed(), copy=False, max_memory_usage=3000)
+    with pytest.raises(ConfigError, match=r"copy=False .* of 40 samples have room"):
+        _ = tight[0]
+
+
+def test_errors_are_raised_where_they_belong_and_not_kept() -> None:
+    plain = Failing()
+    cached = CachedDataset(plain)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="sample 3 is broken"):
+            _ = cached[3]
+    plain.fails = False
+    assert alike(cached[3], Fixed().make(3))
+    for bad in (40, -41):
+        with pytest.raises(IndexError, match="among the samples from 0 to 39"):
+            _ = cached[bad]
+    with pytest.raises(TypeError):
+        cached.__getitems__([0.5])  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize("kind", ["torch", "numpy", "own", "seldom"])
+def test_random_samples_are_not_frozen_unless_that_is_wanted(kind: str) -> None:
+    with pytest.raises(ConfigError, match=r"Samples of Draws .* freeze=True"):
+        _ = CachedDataset(Draws(kind))[0]
+    frozen = CachedDataset(Draws(kind), freeze=True)
+    assert alike(frozen[7], frozen[7])
+
+
+def test_layout_is_that_of_samples_of_one_shape_alone() -> None:
+    assert CachedDataset(Reader()).layout == Reader().layout
+    assert not isinstance(CachedDataset(Varied()), BatchReader)
+    late = CachedDataset(LateVaried())
+    out = late.layout.empty(2)
+    with pytest.raises(DataError, match="Sample 5 is not like the others"):
+        late.read_into(np.array([4, 5]), out)
+    late.read_into(np.array([4, 6]), out)
+    assert late.__getitems__([5, 4])[0].shape == (5,)
+    assert not isinstance(late, BatchReader)
+    late.read_into(np.array([6, 4]), out)  # for who took them for rows before
+    assert out.tensors[0][:, 0].tolist() == [6, 4]
+
+
+def test_empty_dataset_has_no_samples_and_says_so() -> None:
+    cached = CachedDataset(Fixed(0))
+    assert len(cached) == 0
+    with pytest.raises(IndexError):
+        _ = cached[0]
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"max_memory_usage": "2 gallons"}, "is no amount of memory"),
+        ({"max_memory_usage": 0}, "is no amount of memory"),
+        ({"max_memory_usage": "150%"}, "is no amount of memory"),
+        ({"policy": "lur"}, r"Unknown policy 'lur'\. Did you mean 'lru'"),
+        ({"share": True, "freeze": True}, "Set one of the two"),
+    ],
+    ids=str,
+)
+def test_settings_out_of_range_are_refused(settings: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        CachedDataset(Fixed(), **settings)
+
+
+def test_bound_below_one_sample_is_refused() -> None:
+    with pytest.raises(BudgetError, match="less than one of 259 bytes"):
+        _ = CachedDataset(Reader(), max_memory_usage=500)[0]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_pinning_without_a_gpu_is_said_and_left_out() -> None:
+    with pytest.warns(UserWarning, match="pin_memory true -> false: there is no GPU"):
+        cached = CachedDataset(Fixed(), pin_memory=True)
+    assert alike(cached[1], Fixed().make(1))
+
+
+def test_threads_may_ask_at_once() -> None:
+    plain, bad = Reader(), list[Any]()
+    cached = CachedDataset(plain, max_memory_usage=6000)
+
+    def ask(seed: int) -> None:
+        ids = np.random.default_rng(seed).integers(0, 40, (150, 8))
+        out, wanted = (plain.layout.empty(8) for _ in range(2))
+        for row in ids:
+            cached.read_into(row, out)
+            Reader().read_into(row, wanted)
+            if not same(out.tensors, wanted.tensors):
+                bad.append(row)
+
+    threads = [threading.Thread(target=ask, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not bad
+    stats = cached.stats()
+    assert stats["num_hits"] + stats["num_misses"] == 4 * 150 * 8
+
+
+def test_another_process_begins_with_nothing() -> None:
+    cached = CachedDataset(Fixed())
+    _ = cached[3]
+    again = pickle.loads(pickle.dumps(cached))
+    assert again.stats()["num_kept"] == 0
+    assert alike(again[3], cached[3])
+
+
+class Told:
+    """Samples with what the cache of the worker that made them says."""
+
+    def __init__(self, cached: CachedDataset) -> None:
+        self.cached = cached
+
+    def __len__(self) -> int:
+        return len(self.cached)
+
+    def __getitem__(self, index: int) -> Any:
+        sample = self.cached[index]
+        return sample, self.cached.stats()
+
+
+def told_by_workers(cached: CachedDataset, **settings: Any) -> list[dict[str, int]]:
+    """The stats of two workers after each sample, in two epochs."""
+    settings = {"num_workers": 2, "multiprocessing_context": "fork", **settings}
+    loader = DataLoader(Told(cached), batch_size=None, persistent_workers=True, **settings)
+    stats = []
+    for _ in range(2):
+        for index, (sample, told) in enumerate(loader):
+            assert same(sample, list(Reader().make(index)))
+            stats.append(told)
+    return stats
+
+
+def test_workers_divide_the_bound_among_them() -> None:
+    stats = told_by_workers(CachedDataset(Reader(), max_memory_usage=12_000))
+    most = max(told["num_bytes"] for told in stats)
+    assert 4000 < most <= 6000
+
+
+@pytest.mark.parametrize("start", ["fork", "spawn"])
+def test_workers_fill_one_table_if_they_share_it(start: str) -> None:
+    cached = CachedDataset(Reader(), share=True)
+    num_workers = 2 if start == "fork" else 1  # one is enough where each takes seconds to start
+    stats = told_by_workers(cached, multiprocessing_context=start, num_workers=num_workers)
+    assert stats[-1]["num_kept"] == 40
+    assert cached.stats()["num_kept"] == 40
+    assert all(told["num_misses"] <= 40 // num_workers for told in stats)
+    assert alike(cached[7], Reader().make(7))
+    assert cached.stats()["num_hits"] == 1
+
+
+def test_shared_table_that_is_too_small_keeps_the_first() -> None:
+    plain = Reader()
+    cached = CachedDataset(plain, share=True, max_memory_usage=3000)
+    for _ in range(2):
+        assert all(alike(cached[i], plain.make(i)) for i in range(40))
+    stats = cached.stats()
+    assert stats["num_hits"] == stats["num_kept"] == 10
+    assert stats["num_bytes"] <= 3000
+    with pytest.raises(ConfigError, match="share=True keeps samples that are numbers of one shape"):
+        CachedDataset(Varied(), share=True)
+
+
+def test_workers_read_on_from_a_table_that_is_whole() -> None:
+    cached = CachedDataset(Reader())
+    for index in range(40):
+        _ = cached[index]
+    stats = told_by_workers(cached)
+    assert all(told["num_misses"] == 0 for told in stats)
+
+
+GROWTH = """
+import ctypes, gc, numpy as np
+from chirpid.data.wrap.cached import CachedDataset
+
+class Rows:
+    def __init__(self, kind): self.kind = kind
+    def __len__(self): return 1500
+    def __getitem__(self, index):
+        if self.kind == "fixed":
+            return np.full(16384, index, np.float32)
+        return np.full(256 + index * 7919 % 32768, index, np.float32), "text" * (index % 50)
+
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * 4096
+
+def read(kind, num, bound):
+    cached, most = CachedDataset(Rows(kind), max_memory_usage=bound), 0
+    order = np.random.default_rng(0).permutation(1500)[:num]
+    for at in range(0, num, 20):
+        cached.__getitems__(order[at : at + 20].tolist())
+        if at % 200 == 0:
+            most = max(most, resident())
+    return most, cached.stats()
+
+for kind in ("varied", "fixed"):
+    read(kind, 100, "3 MiB")  # what is loaded at the first use
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+    before = resident()
+    most, stats = read(kind, 1500, "24 MiB")
+    assert stats["num_evicted"] > 200, stats
+    print(most - before, stats["num_bytes"])
+"""
+
+
+def test_process_grows_by_no_more_than_the_bound() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", GROWTH], capture_output=True, text=True, check=True, timeout=200
+    )
+    for line in ran.stdout.splitlines():
+        grown, kept = map(int, line.split())
+        assert 22 * 2**20 < kept <= 24 * 2**20, ran.stdout
+        # The slack: two batches of 1.3 MiB, and pages of the heap that are free or partly in use.
+        assert 20 * 2**20 <= grown <= 24 * 2**20 + 8 * 2**20, ran.stdout
