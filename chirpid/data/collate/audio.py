@@ -173,11 +173,10 @@ def _rate_path(samples: Sequence[Any], wave: Path) -> Path | None:
 
 
 def _same_rate(path: Path, values: Sequence[Any]) -> Any:
-    rates = [float(value) for value in values]
-    odd = next((n for n, rate in enumerate(rates) if rate != rates[0]), None)
+    odd = next((n for n, rate in enumerate(values) if rate != values[0]), None)
     if odd is not None:
         raise DataError(
-            f"{path_text(path)} is {rates[0]:g} Hz in sample 0 of the batch and {rates[odd]:g} Hz "
-            f"in sample {odd}. Resample in the dataset, as with torchaudio.functional.resample."
+            f"{path_text(path)} is {values[0]} Hz in sample 0 of the batch and {values[odd]} Hz in "
+            f"sample {odd}. Resample in the dataset, as with torchaudio.functional.resample."
         )
     return stack(path, values)

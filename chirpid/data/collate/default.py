@@ -18,10 +18,13 @@ from torch.utils.data import default_collate, get_worker_info
 from chirpid.data.collate.tree import LeafCollate, Path, collate_tree, path_text
 from chirpid.errors import DataError
 
+Collator = Callable[[Sequence[Any]], Any]
+"""A list of samples in, one batch out."""
+
 _NUMBERS = {int: np.int64, float: np.float64, bool: np.bool_}
 _SHARED_BYTES = 2**20
-"""From here on, in a worker process, a batch of arrays is laid into shared memory at once: copying
-it there later costs more than making a tensor of each array."""
+"""From here on, in a worker process, torch lays a batch of arrays into shared memory itself, which
+spares it a second copy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +138,11 @@ def _laid(values: Sequence[Any], out: Tensor | None) -> Tensor:
 
 
 def _at(out: Any, path: Path) -> Any:
-    """Return what an earlier batch has at a leaf; None where it has none."""
+    """Return what an earlier batch has at a leaf.
+
+    Raises:
+        DataError: it has none.
+    """
     for step in path:
         try:
             named = isinstance(out, tuple) and isinstance(step, str)
@@ -220,7 +227,3 @@ def _shape(value: Any) -> str:
 
 def _name(dtype: Any) -> str:
     return str(dtype).removeprefix("torch.")
-
-
-Collator = Callable[[Sequence[Any]], Any]
-"""A collator: a list of samples in, one batch out."""

@@ -122,6 +122,8 @@ def _tensor(value: Any) -> Tensor:
     if isinstance(value, (list, tuple)):
         # An empty list is one of token ids more often than of measured numbers.
         whole = all(isinstance(item, (int, np.integer)) for item in value)
+        if value and all(isinstance(item, bool) for item in value):
+            return torch.tensor(value)
         return torch.tensor(value, dtype=torch.int64 if whole else torch.float64)
     raise TypeError("neither an array nor a list of numbers")
 

@@ -137,7 +137,10 @@ def _check(entry: object, what: str) -> None:
 
 
 def _check_settings(name: str, entry: Callable[..., Any], settings: dict[str, Any]) -> None:
-    known = dict(inspect.signature(entry).parameters)
+    try:
+        known = dict(inspect.signature(entry).parameters)
+    except ValueError:  # some functions in C, such as torch.stack, do not tell
+        return
     if not inspect.isclass(entry):
         known = dict(list(known.items())[1:])  # the first takes the samples
     if not any(each.kind is each.VAR_KEYWORD for each in known.values()):

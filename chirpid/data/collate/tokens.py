@@ -33,7 +33,7 @@ def encoded(tokenizer: Any, texts: Sequence[str]) -> list[IntArray]:
         else:
             rows = [_ids(each) for each in made]
     elif callable(tokenizer):
-        rows = _called(tokenizer(list(texts)))
+        rows = _called(_call(tokenizer, list(texts)))
     elif hasattr(tokenizer, "encode"):
         rows = [_ids(tokenizer.encode(text)) for text in texts]
     else:
@@ -80,6 +80,16 @@ def vocabulary_size(tokenizer: Any) -> int | None:
     return len(tokenizer) if hasattr(tokenizer, "__len__") else None
 
 
+def _call(tokenizer: Any, texts: list[str]) -> Any:
+    try:
+        return tokenizer(texts)
+    except (AttributeError, TypeError) as error:
+        raise ConfigError(
+            f"tokenizer={type(tokenizer).__name__} was called with a list of texts and failed "
+            f"({type(error).__name__}: {error}). Of a function of one text, make one of a list."
+        ) from error
+
+
 def _called(made: Any) -> list[IntArray]:
     if not isinstance(made, Mapping):
         return [_ids(row) for row in made]
@@ -96,4 +106,10 @@ def _real(ids: Any, mask: Any) -> IntArray:
 
 
 def _ids(row: Any) -> IntArray:
-    return np.asarray(row, dtype=np.int64).reshape(-1)
+    try:
+        return np.asarray(row, dtype=np.int64).reshape(-1)
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f"The tokenizer gave {str(row)[:60]} for a text, and a row of ids is wanted. Look its "
+            "tokens up in a vocabulary."
+        ) from error

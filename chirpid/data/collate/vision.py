@@ -163,7 +163,7 @@ class VisionCollator:
             )
         scaled = batch.to(torch.float32, memory_format=torch.contiguous_format)
         if full is not None:
-            # Not in place if `to` had nothing to do: no need, `stack` made the memory.
+            # In place: stacking made the memory, so that it is no sample's own.
             return scaled if full == 1 else scaled.div_(full)
         low, high = (float(each) for each in scaled.aminmax()) if scaled.numel() else (0.0, 1.0)
         if not (low >= -_SLACK and high <= 1 + _SLACK):

@@ -126,6 +126,12 @@ def test_a_batch_of_equal_lengths_is_made_like_any_other() -> None:
         assert type(PadCollator()([torch.ones(n) for n in lengths])) is Padded
 
 
+def test_lists_have_the_types_that_torch_gives_their_numbers() -> None:
+    for number in (True, 2, 1.5):
+        wanted = DefaultCollator()([number]).dtype
+        assert PadCollator()([[number], [number] * 2]).values.dtype == wanted
+
+
 def test_lists_of_nothing_keep_the_type_of_ids() -> None:
     padded = PadCollator()([[], []])
     assert padded.values.dtype == torch.int64

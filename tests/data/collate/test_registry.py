@@ -122,6 +122,8 @@ def test_a_decorator_without_its_name_is_explained(registry: CollatorRegistry) -
 def test_collators_that_are_made_already_can_be_registered(registry: CollatorRegistry) -> None:
     registry.register("imagenet")(VisionCollator(normalise="imagenet"))
     registry.register("later")(functools.partial(summed, offset=1))
+    registry.register("stack")(torch.stack)
+    assert registry.make("stack")([torch.ones(2)]).shape == (1, 2)
     assert registry.make("imagenet") == VisionCollator(normalise="imagenet")
     assert registry.make("later")([1]).item() == 2
 

@@ -169,6 +169,7 @@ def test_lengths_are_multiples_if_wanted() -> None:
         ([[1], [0.5]], {}, "sample is list in sample 1 of the batch, neither a text nor"),
         (["a", 5], {"tokenizer": tokenizer()}, "is a text in sample 0 of the batch and int"),
         (["a"], {"tokenizer": lambda texts: []}, "gave 0 rows of ids for 1 texts"),
+        (["a b"], {"tokenizer": lambda texts: [t.split() for t in texts]}, "gave ['a', 'b'] for a"),
         ([{"text": [1], "attention_mask": 1}], {}, "sample['attention_mask'] is there already"),
     ],
 )
@@ -179,6 +180,8 @@ def test_what_is_no_text_is_named(samples: Any, options: dict[str, Any], told: s
 
 
 def test_a_tokenizer_that_is_none_is_refused() -> None:
+    with pytest.raises(ConfigError, match="Of a function of one text, make one of a list"):
+        TextCollator(pad_id=0, tokenizer=str.split)(["a"])
     with pytest.raises(ConfigError, match="tokenizer=int has neither encode_batch nor encode"):
         TextCollator(pad_id=0, tokenizer=5)(["a"])
 
