@@ -11,18 +11,22 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from chirpid.data.collate import CollatorRegistry as CollatorRegistry
     from chirpid.data.collate import collators as collators
+    from chirpid.data.wrap import CachedDataset as CachedDataset
     from chirpid.data.wrap import VectorizedDataset as VectorizedDataset
     from chirpid.loading.universal.easy import make_loader as make_loader
+    from chirpid.loading.universal.optimize import optimize_dataset as optimize_dataset
     from chirpid.loading.universal.telling import explain as explain
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "CachedDataset": "chirpid.data.wrap",
     "CollatorRegistry": "chirpid.data.collate",
     "VectorizedDataset": "chirpid.data.wrap",
     "collators": "chirpid.data.collate",
     "explain": "chirpid.loading.universal.telling",
     "make_loader": "chirpid.loading.universal.easy",
+    "optimize_dataset": "chirpid.loading.universal.optimize",
 }
 
 
