@@ -19,6 +19,7 @@ from chirpid.data.general.image_memory import ImageMemory
 from chirpid.data.general.images import ImageDataset
 from chirpid.data.general.protocols import BatchReader
 from chirpid.errors import ConfigError, DataError
+from tests.pages import ROOT, blocks_of
 
 H, W = 12, 20
 
@@ -288,6 +289,38 @@ def test_a_fork_while_a_thread_holds_the_lock_does_not_hang() -> None:
         thread.join()
     process.join(20)
     assert process.exitcode == 0
+
+
+@pytest.mark.parametrize("mode", ["eager", "cached", "streaming"])
+def test_every_mode_gives_the_same_images(photos: Path, tmp_path: Path, mode: str) -> None:
+    found = ImageDataset(photos, size=(8, 8), normalise="cifar10")
+    kept = found.in_mode(mode, cache_root=tmp_path)
+    assert len(kept) == 12
+    assert all(mine.equal(torch.as_tensor(theirs)) for at in range(12)
+               for mine, theirs in zip(kept[at], found[at], strict=True))  # fmt: skip
+
+
+def test_links_to_folders_are_followed_but_not_in_a_ring(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "owl").symlink_to(photos / "owl")
+    (tmp_path / "auk").mkdir()
+    spot(tmp_path / "auk" / "0.png", 0, 0, (4, 4))
+    (tmp_path / "auk" / "ring").symlink_to(tmp_path)
+    found = ImageDataset(tmp_path)
+    assert len(found) == 5
+    assert found.classes == ("auk", "owl")
+
+
+def test_the_page_shows_what_is_said_of_bad_images(tmp_path: Path) -> None:
+    (block,) = [b for b in blocks_of(ROOT / "docs" / "images-and-text.md") if b.language == "text"]
+    for label in ("high", "low"):
+        (tmp_path / label).mkdir()
+        for number in range(4):
+            spot(tmp_path / label / f"{number}.png", 0, 0, (4, 4))
+    (tmp_path / "low" / "page.png").write_text("<html>404</html>")
+    (tmp_path / "low" / "lost.png").write_bytes(b"")
+    with pytest.raises(DataError) as caught:
+        ImageDataset(tmp_path)
+    assert caught.value.line() + "\n" == block.text
 
 
 def test_a_pickled_copy_is_small_and_reads_the_same(photos: Path) -> None:

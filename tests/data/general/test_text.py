@@ -340,6 +340,17 @@ def test_threads_and_forked_workers_give_what_the_caller_gives(tmp_path: Path, w
     assert torch.cat([batch["input_ids"] for batch in loader]).equal(expected)
 
 
+@pytest.mark.parametrize("mode", ["eager", "cached", "streaming"])
+def test_every_mode_gives_the_same_samples(tmp_path: Path, mode: str) -> None:
+    found = TextDataset(lines(tmp_path), labels=[2, 1, 0, 1, 0], max_length=4, stride=3)
+    kept = found.in_mode(mode, cache_root=tmp_path / "caches")
+    assert len(kept) == len(found) > 3
+    for at in range(len(found)):
+        assert list(kept[at]) == list(found[at])
+        for name, value in found[at].items():
+            assert kept[at][name].equal(torch.as_tensor(value)), name
+
+
 def test_a_pickled_copy_holds_places_and_not_the_file(tmp_path: Path) -> None:
     path = tmp_path / "texts.txt"
     path.write_text("\n".join("word " * 200 for _ in range(50)))
