@@ -60,7 +60,8 @@ def _on_host(case: Case) -> Decision[Backend]:
 
 def _for_items(case: Case, items: Items) -> Decision[Backend]:
     """Return who makes batches of Python objects, by what one of them took."""
-    took = f"a batch took {items.batch_s * 1e3:.2g} ms"
+    took_ms = items.batch_s * 1e3
+    took = f"a batch took {took_ms:.2g} ms" if took_ms < 10 else f"a batch took {took_ms:,.0f} ms"
     if items.batch_s < HAND_OVER_S:
         return Decision(Backend.inline, "dataset", f"{took}: less than handing it over is worth")
     if case.machine.num_cores == 1:

@@ -61,7 +61,7 @@ class LoaderPlan:
         num_batches = in_flight(self.num_workers.value, self.prefetch.value)
         held = self.total_bytes - num_batches * self.batch_bytes
         return [
-            ("batch_bytes", size_text(self.batch_bytes), "dataset", "a float32 batch"),
+            ("batch_bytes", size_text(self.batch_bytes), "dataset", "a batch"),
             (
                 "total_bytes", size_text(self.total_bytes), "dataset",
                 f"{num_batches} batches at once, {size_text(held)} that the mode holds; "
