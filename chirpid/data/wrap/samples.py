@@ -5,13 +5,14 @@ from __future__ import annotations
 import pickle
 import sys
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from chirpid.data.general.trees import Tree, is_named_tuple
+from chirpid.data.general.trees import Tree, is_named_tuple, is_sequence
 from chirpid.data.wrap.row_table import CachePolicy
 
 TENSOR_BYTES = 640
@@ -78,6 +79,17 @@ def given(value: Tree) -> Tree:
     if is_named_tuple(value):
         return type(value)(*map(given, value))
     return value
+
+
+def bytes_in(sample: Tree) -> int:
+    """Return the bytes of a sample or a batch: of all but numbers what Python says of them."""
+    if isinstance(sample, Tensor | np.ndarray):
+        return int(sample.nbytes)
+    if isinstance(sample, Mapping):
+        return sys.getsizeof(sample) + sum(map(bytes_in, sample.values()))
+    if is_sequence(sample):
+        return sys.getsizeof(sample) + sum(map(bytes_in, sample))
+    return sys.getsizeof(sample)
 
 
 def differ(left: Tree, right: Tree) -> bool:

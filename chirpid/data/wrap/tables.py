@@ -97,6 +97,11 @@ def mapped(tree: Tree, change: Callable[[Any], Any]) -> Tree:
     return change(tree)
 
 
+def is_one(index: Any) -> bool:
+    """Return whether an index is the number of a sample, and not several."""
+    return not hasattr(index, "__len__") or getattr(index, "ndim", 1) == 0
+
+
 def is_read_only(leaf: object) -> bool:
     """Return whether a column may be read but not written to."""
     return isinstance(leaf, np.ndarray) and not leaf.flags.writeable

@@ -17,7 +17,7 @@ from chirpid.data.general.trees import Tree, leaves_of, skeleton_of
 from chirpid.data.kept import Stages
 from chirpid.data.wrap.filling import columns_from
 from chirpid.data.wrap.rows import Rows, located
-from chirpid.data.wrap.tables import Table, builder, table_of
+from chirpid.data.wrap.tables import Table, builder, is_one, table_of
 from chirpid.types import IntArray
 
 
@@ -96,7 +96,7 @@ class VectorizedDataset:
             return self._views(index)
         if isinstance(index, slice):  # torch has no views that go backwards
             index = range(*index.indices(self._num_rows))
-        elif not hasattr(index, "__len__") or getattr(index, "ndim", 1) == 0:
+        elif is_one(index):
             row = operator.index(index)
             if not -self._num_rows <= row < self._num_rows:
                 raise IndexError(f"id {row} is not among the {self._num_rows} samples")
