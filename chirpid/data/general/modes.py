@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from chirpid.data.general.choice import chosen
-from chirpid.data.general.draws import refuse_draws
+from chirpid.data.general.draws import form_unmoved, refuse_draws
 from chirpid.data.general.making import SampleMaker
 from chirpid.data.general.store_build import about_of, begin, build_store
 from chirpid.data.general.store_head import Head
 from chirpid.data.general.store_rows import check_ram
 from chirpid.data.general.tensor_store import Say, TensorStore
-from chirpid.data.wrap.filling import form_of
 from chirpid.data.wrap.vectorized import VectorizedDataset
 from chirpid.errors import BudgetError, ConfigError
 from chirpid.storage.caches import GIB, cache_folder, reserve
@@ -71,14 +70,14 @@ def in_mode(
     kept = chosen(Mode, "mode", mode)
     if kept is Mode.lazy:
         return dataset
-    layout, _ = form_of(dataset)
+    layout = form_unmoved(dataset)
     root = CACHE_ROOT if cache_root is None else Path(cache_root)
-    head = Head(layout, len(dataset), _content(dataset, kept, key))
+    head = Head.of(layout, len(dataset), _content(dataset, kept, key))
     store = _Store(dataset, head, root, say or _unsaid)
     if kept is Mode.eager:
         check_ram(head, budget_bytes)
     if not store.is_whole and not freeze:
-        refuse_draws(dataset, layout, kept)
+        refuse_draws(dataset, layout, f"mode='{kept}'")
     if kept is not Mode.eager:
         store.build(CACHE_BYTES if budget_bytes is None else budget_bytes, num_workers, progress)
     elif not store.is_whole:

@@ -6,7 +6,7 @@ import functools
 import json
 from collections import namedtuple
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +34,20 @@ class Head:
 
     Args:
         fingerprint: of what it was made from.
+        chunk_rows: samples that are written and checked together.
     """
 
     layout: Layout
     num_rows: int
     fingerprint: str
+    chunk_rows: int
+
+    @classmethod
+    def of(cls, layout: Layout, num_rows: int, fingerprint: str) -> Head:
+        """Return the head of a store that is to be written."""
+        row_bytes = max(1, Packing(layout).row_bytes)
+        chunk_rows = max(1, min(CHUNK_BYTES // row_bytes, num_rows))
+        return cls(layout, num_rows, fingerprint, chunk_rows)
 
     @property
     def packing(self) -> Packing:
@@ -47,9 +56,7 @@ class Head:
     @property
     def rows(self) -> RowLayout:
         """How its rows of bytes lie in their file."""
-        row_bytes = self.packing.row_bytes
-        chunk = max(1, min(CHUNK_BYTES // max(1, row_bytes), self.num_rows))
-        return RowLayout(self.num_rows, (row_bytes,), "uint8", chunk)
+        return RowLayout(self.num_rows, (self.packing.row_bytes,), "uint8", self.chunk_rows)
 
     def text(self) -> str:
         """Return it as JSON, in which keys and leaves stand in the order of the samples.
@@ -67,6 +74,7 @@ class Head:
             "format": FORMAT,
             "fingerprint": self.fingerprint,
             "num_rows": self.num_rows,
+            "chunk_rows": self.chunk_rows,
             "row_bytes": self.packing.row_bytes,
             "leaves": leaves,
             "structure": _written(self.layout.skeleton),
@@ -84,7 +92,7 @@ def read_head(folder: Path) -> Head | None:
             Leaf(getattr(torch, leaf["dtype"]), tuple(leaf["shape"])) for leaf in found["leaves"]
         )
         layout = Layout(leaves, _read(found["structure"]))
-        return Head(layout, found["num_rows"], found["fingerprint"])
+        return Head(layout, found["num_rows"], found["fingerprint"], found["chunk_rows"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
@@ -124,7 +132,7 @@ def fitting(layout: Layout | None, head: Head, folder: Path) -> Head:
     """
     if layout is None:
         return head
-    given = Head(layout, head.num_rows, head.fingerprint)
+    given = replace(head, layout=layout)
     if given.text() != head.text():
         raise StorageError(
             f"{folder} holds samples of another layout: {_told(head.layout)}; asked for are "

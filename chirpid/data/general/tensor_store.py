@@ -15,6 +15,7 @@ from chirpid.data.general.adapt import is_columns
 from chirpid.data.general.bad_rows import BadRows, rows_left
 from chirpid.data.general.choice import chosen
 from chirpid.data.general.columns import Columns, Layout
+from chirpid.data.general.draws import form_unmoved, refuse_draws
 from chirpid.data.general.items import BatchItems, window_of
 from chirpid.data.general.store_build import about_of, begin, build_store, key_of
 from chirpid.data.general.store_head import Head, fitting, open_head
@@ -30,14 +31,13 @@ from chirpid.data.general.store_rows import (
     mapped_rows,
 )
 from chirpid.data.general.trees import Tree
-from chirpid.data.wrap.filling import form_of
 from chirpid.data.wrap.vectorized import VectorizedDataset
 from chirpid.errors import ConfigError, StorageError
-from chirpid.storage import rowstore
 from chirpid.storage.caches import hold
 from chirpid.storage.direct import NoDirectError
 from chirpid.storage.locks import FileLock
 from chirpid.storage.parallel import Progress
+from chirpid.storage.rowstore import is_complete, verify
 from chirpid.types import IntArray, Mode, OnBad
 
 Say = Callable[[str], None]
@@ -137,6 +137,7 @@ class TensorStore(BatchItems):
         *,
         key: str | None = None,
         overwrite: bool = False,
+        freeze: bool = False,
         num_workers: int | None = None,
         progress: Progress | None = None,
         say: Say | None = None,
@@ -150,19 +151,23 @@ class TensorStore(BatchItems):
             source: a dataset of samples of one shape; or columns, as `VectorizedDataset` takes.
             key: a text that changes with the content, for a source without a fingerprint.
             overwrite: replace a store of other content.
+            freeze: keep one draw of a dataset that draws random numbers.
             num_workers: threads for a dataset that is `thread_safe`, else worker processes.
             progress: told of rows.
 
         Raises:
             DataError: samples differ in structure, type or shape, or hold what is no number.
+            ConfigError: the dataset draws random numbers.
             BudgetError: the disk has too little space.
             StorageError: the folder holds something else, or cannot be written.
         """
         columns = isinstance(source, Columns) or is_columns(source)
         dataset = VectorizedDataset(source) if columns else source
-        layout, _ = form_of(dataset)
-        head, folder = Head(layout, len(dataset), key_of(dataset, key)), Path(folder)
+        layout = form_unmoved(dataset)
+        head, folder = Head.of(layout, len(dataset), key_of(dataset, key)), Path(folder)
         begin(folder, head, overwrite=overwrite)
+        if not freeze and not is_complete(folder, head.rows):
+            refuse_draws(dataset, layout, "TensorStore.write")
         about = about_of(dataset, head)
         build_store(folder, head, dataset, about=about, num_workers=num_workers,
                     progress=progress, say=say)  # fmt: skip
@@ -199,7 +204,7 @@ class TensorStore(BatchItems):
         Args:
             progress: told of chunks.
         """
-        chunks = rowstore.verify(
+        chunks = verify(
             self.folder, self._head.rows, num_threads=torch.get_num_threads(), progress=progress
         )
         return bad_rows(self.folder, self._head, chunks)
