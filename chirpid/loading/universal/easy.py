@@ -14,6 +14,7 @@ from chirpid.data.samplers import Sampler, SequentialSampler, ShuffledSampler
 from chirpid.errors import ConfigError
 from chirpid.loading.factory import Say
 from chirpid.loading.factory import make_loader as loader_of
+from chirpid.loading.memory import MemoryGuard
 from chirpid.loading.universal.base import AnyLoader
 from chirpid.loading.universal.loader import UniversalLoader
 from chirpid.loading.universal.planning import one_of, place_of, plan_for, wish_of
@@ -100,8 +101,9 @@ def make_loader(
     for line in plan.clamps:
         say(line)
     made = loader_of(
-        adapted.source, plan, device=to or _usual_device(), timeout_s=timeout_s, say=say
-    )
+        adapted.source, plan, device=to or _usual_device(), timeout_s=timeout_s, say=say,
+        guard=MemoryGuard(say=say),
+    )  # fmt: skip
     return UniversalLoader(adapted, made, sampler, batch_size=batch_size, device=to)
 
 

@@ -324,3 +324,22 @@ def test_threads_are_not_given_what_draws() -> None:
                      say=said.append) as loader:  # fmt: skip
         assert loader.loader.name is Backend.processes
     assert "draw random numbers" in said[0]
+
+
+def test_loading_gives_up_workers_when_memory_runs_out_and_goes_on_with_the_same_batches() -> None:
+    class Hungry(Squares):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fails = True
+
+        def __getitem__(self, index: int) -> dict[str, Any]:
+            if index == 30 and self.fails:
+                self.fails = False
+                raise MemoryError("can't allocate memory")
+            return super().__getitem__(index)
+
+    said: list[str] = []
+    with make_loader(Hungry(), 8, shuffle=False, backend="threads", num_workers=2,
+                     say=said.append) as loader:  # fmt: skip
+        assert same(list(loader), list(DataLoader(Squares(), 8)))
+    assert any(line.startswith("loader: ") and "frees" in line for line in said)
