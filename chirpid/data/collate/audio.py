@@ -5,14 +5,15 @@ Letters: B batch, C channels, T samples in time.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from chirpid.data.collate.default import collate_fields, some, stack, told_kind
-from chirpid.data.collate.fields import AUDIO_KEYS, field_path, is_array
+from chirpid.data.collate.fields import AUDIO_KEYS, check_field, field_path, is_array
 from chirpid.data.collate.padding import (
     Padded,
     PadRule,
@@ -22,7 +23,7 @@ from chirpid.data.collate.padding import (
     pad,
     tensors_of,
 )
-from chirpid.data.collate.tree import Field, LeafCollate, Path, path_of, path_text
+from chirpid.data.collate.tree import Field, LeafCollate, Path, at, path_of, path_text
 from chirpid.errors import ConfigError, DataError
 
 RATE_KEYS = ("sample_rate_hz", "sample_rate", "sampling_rate", "rate", "sr", "fs")
@@ -103,8 +104,10 @@ class AudioCollator:
         some(samples)
         here = field_path(samples[0], self.field, keys=AUDIO_KEYS, fits=_is_wave, what="waveform")
         special: dict[Path, LeafCollate] = {here: self._padded}
-        rate = _rate_path(samples, here) if self.rate_field is None else path_of(self.rate_field)
-        if rate is not None:
+        if self.rate_field is not None:
+            check_field(samples[0], path_of(self.rate_field))
+            special[path_of(self.rate_field)] = _same_rate
+        elif (rate := _rate_path(samples, here)) is not None:
             special[rate] = _same_rate
         return collate_fields(samples, special)
 
@@ -157,19 +160,16 @@ def _rate_path(samples: Sequence[Any], wave: Path) -> Path | None:
     """Return the way to the sample rate that is given beside the waveform, if one is."""
     if not wave:
         return None
-    beside, step = samples[0], wave[-1]
-    for above in wave[:-1]:
-        beside = getattr(beside, str(above)) if hasattr(beside, "_fields") else beside[above]
-    keys: Sequence[Hashable] = ()
-    if isinstance(beside, Mapping):
-        keys = [key for key in RATE_KEYS if isinstance(beside.get(key), (int, float))]
-    elif hasattr(beside, "_fields"):
-        keys = [key for key in RATE_KEYS if key in beside._fields]
-    elif isinstance(step, int) and len(wave) == 1 and step + 1 < len(beside):
-        after = [sample[step + 1] for sample in samples if len(sample) > step + 1]
-        known = all(type(each) is int and each in RATES_HZ for each in after)
-        keys = [step + 1] if known else ()
-    return (*wave[:-1], keys[0]) if keys else None
+    above, step = wave[:-1], wave[-1]
+    for key in (*RATE_KEYS, step + 1) if isinstance(step, int) else RATE_KEYS:
+        try:
+            rates = [at(sample, (*above, key)) for sample in samples]
+        except LookupError:
+            continue
+        is_rate = all(isinstance(rate, (int, float, np.number)) for rate in rates)
+        if is_rate and (isinstance(key, str) or RATES_HZ.issuperset(rates)):
+            return (*above, key)
+    return None
 
 
 def _same_rate(path: Path, values: Sequence[Any]) -> Any:

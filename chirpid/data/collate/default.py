@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import default_collate, get_worker_info
 
-from chirpid.data.collate.tree import LeafCollate, Path, collate_tree, path_text
+from chirpid.data.collate.tree import LeafCollate, Path, at, collate_tree, path_text
 from chirpid.errors import DataError
 
 Collator = Callable[[Sequence[Any]], Any]
@@ -143,15 +143,12 @@ def _at(out: Any, path: Path) -> Any:
     Raises:
         DataError: it has none.
     """
-    for step in path:
-        try:
-            named = isinstance(out, tuple) and isinstance(step, str)
-            out = getattr(out, step) if named else out[step]  # type: ignore[call-overload]
-        except (AttributeError, KeyError, IndexError, TypeError) as error:
-            raise DataError(
-                f"out has nothing at {path_text(path)}. Pass a batch of samples like these."
-            ) from error
-    return out
+    try:
+        return at(out, path)
+    except LookupError as error:
+        raise DataError(
+            f"out has nothing at {path_text(path)}. Pass a batch of samples like these."
+        ) from error
 
 
 def _rows(path: Path, values: Sequence[Any], out: Any) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from chirpid.data.collate.tree import Field, Path, path_of, path_text
+from chirpid.data.collate.tree import Field, Path, at, path_of, path_text
 from chirpid.errors import DataError, did_you_mean
 
 AUDIO_KEYS = frozenset(
@@ -76,13 +76,12 @@ def check_field(sample: Any, path: Path) -> None:
     Raises:
         DataError: it has not.
     """
-    below = sample
     for depth, step in enumerate(path):
         try:
-            named = isinstance(below, tuple) and isinstance(step, str)
-            below = getattr(below, step) if named else below[step]  # type: ignore[call-overload]
-        except (AttributeError, KeyError, IndexError, TypeError) as error:
-            known = [str(key) for key in below] if isinstance(below, Mapping) else []
+            at(sample, path[: depth + 1])
+        except LookupError as error:
+            above = at(sample, path[:depth])
+            known = [str(key) for key in above] if isinstance(above, Mapping) else []
             raise DataError(
                 f"There is no {path_text(path[: depth + 1])}.{did_you_mean(str(step), known)} "
                 f"A sample here is {outline(sample)}."

@@ -31,6 +31,21 @@ def path_text(path: Path) -> str:
     return "sample" + "".join(f"[{step!r}]" for step in path)
 
 
+def at(tree: Any, path: Path) -> Any:
+    """Return what a sample or a batch has at the end of a way.
+
+    Raises:
+        LookupError: nothing is there.
+    """
+    for step in path:
+        try:
+            named = isinstance(tree, tuple) and isinstance(step, str)
+            tree = getattr(tree, str(step)) if named else tree[step]
+        except (AttributeError, KeyError, IndexError, TypeError) as error:
+            raise LookupError(path_text(path)) from error
+    return tree
+
+
 def collate_tree(
     samples: Sequence[Any],
     leaf: LeafCollate,
@@ -105,7 +120,7 @@ def _transposed(samples: Sequence[Any], path: Path) -> list[tuple[Any, ...]]:
     if set(map(type, samples)) <= {list, tuple} and set(map(len, samples)) == {size}:
         return list(zip(*samples, strict=True))
     for n, sample in enumerate(samples):
-        if not hasattr(sample, "__len__") or isinstance(sample, (str, Mapping)):
+        if not hasattr(sample, "__len__") or isinstance(sample, (str, bytes, Mapping)):
             raise DataError(
                 f"{path_text(path)} is a {type(samples[0]).__name__} in sample 0 of the batch and "
                 f"{type(sample).__name__} in sample {n}. Return the same structure for each."

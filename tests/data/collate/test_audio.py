@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections import namedtuple
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ import torch
 
 from chirpid.data.collate import AudioCollator, Padded
 from chirpid.errors import ConfigError, DataError
+
+Clip = namedtuple("Clip", ["wave", "sample_rate"])
 
 
 def wave(num_samples: int, *channels: int) -> torch.Tensor:
@@ -74,6 +77,8 @@ def test_which_of_two_recordings_is_asked_and_not_guessed() -> None:
         ((wave(4), 16000, 0), (wave(4), 8000, 0), {}, "sample[1]"),
         ((wave(4), 0, 15999), (wave(4), 0, 15998), {"rate_field": 2}, "sample[2]"),
         ({"wave": wave(4), "sr": 16000}, {"wave": wave(4), "sr": 8000}, {}, "sample['sr']"),
+        ({"audio": (wave(4), 16000)}, {"audio": (wave(4), 8000)}, {}, "sample['audio'][1]"),
+        (Clip(wave(4), 16000), Clip(wave(4), 8000), {}, "sample['sample_rate']"),
         (
             {"audio": {"array": wave(4), "sampling_rate": 16000}},
             {"audio": {"array": wave(4), "sampling_rate": 44100}},
@@ -90,6 +95,11 @@ def test_mixed_sample_rates_are_refused(
         AudioCollator(**options)([first, second])
     assert str(error.value).startswith(where)
     assert "Resample in the dataset" in str(error.value)
+
+
+def test_a_rate_that_is_not_there_is_named() -> None:
+    with pytest.raises(DataError, match=r"There is no sample\['rat'\]\. Did you mean 'rate'"):
+        AudioCollator(rate_field="rat")([{"wave": wave(4), "rate": 8000}])
 
 
 def test_labels_behind_a_waveform_are_not_taken_for_rates() -> None:
