@@ -78,7 +78,8 @@ def _starts(falling_W: IntArray, batch_size: int) -> IntArray:
     """Return by how much each batch of the last window begins earlier than full ones would, [m].
 
     All batches after the short one do. It lies where the sum of batch size times longest item is
-    smallest: of all ways to cut sorted lengths one is least, and of all others none is less.
+    smallest. That is the least of all batches, not only of neighbours in the sorted order: to give
+    the batch with the longest item the next longest ones makes no other batch longer, and so on.
     """
     num_full, rest = divmod(len(falling_W), batch_size)
     before = np.cumsum([0, *falling_W[::batch_size][:num_full]])

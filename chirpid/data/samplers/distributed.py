@@ -6,7 +6,7 @@ Every rank computes the epoch of all and takes its own, so nothing is sent betwe
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -15,7 +15,6 @@ from chirpid.data.order import OrderRule, batches_of
 from chirpid.data.ranks import eval_shares, train_shares
 from chirpid.data.samplers.base import IdSampler, Sampler, num_cut, occurrences, repeats_of
 from chirpid.data.samplers.checks import one_of, whole
-from chirpid.data.samplers.settings import settings_text
 from chirpid.errors import ConfigError
 from chirpid.types import IntArray, Order
 
@@ -98,7 +97,8 @@ class DistributedSampler(Sampler):
 
     def fingerprint(self) -> str:
         """Return the settings that batches depend on, the same at every rank: one state is all."""
-        return settings_text(replace(self, rank=0))
+        base = self.base.fingerprint()
+        return f"DistributedSampler({base}, num_ranks={self.num_ranks}, uneven={self.uneven})"
 
     def _deal(self, count: int) -> tuple[IntArray, IntArray]:
         """Return the places of an epoch as dealt out to all ranks, and which of these are mine."""

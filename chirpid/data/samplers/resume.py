@@ -6,7 +6,7 @@ the position of a training is counted where batches are delivered: in `follow`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from chirpid.data.samplers.base import Sampler
@@ -68,7 +68,7 @@ class ResumableBatches:
         self._next = loaded if loaded is not None and loaded[0] == epoch else (epoch, 0)
         self._at = self._next
 
-    def follow(self, loader: Any) -> Iterator[Any]:
+    def follow(self, loader: Iterable[B]) -> Iterator[B]:
         """Yield what a DataLoader over these batches yields, and count it as done.
 
         Raises:

@@ -70,7 +70,8 @@ def test_a_class_of_n_items_is_drawn_in_proportion_to_a_power_of_n(alpha: float)
 
 
 def test_every_item_of_a_class_comes_at_every_place_of_a_round() -> None:
-    ids = drawn(ClassBalancedSampler(np.zeros(6, dtype=int), 6), range(3000)).reshape(-1, 6)
+    sampler = ClassBalancedSampler(np.zeros(6, dtype=int), 6, num_samples=18_000)
+    ids = drawn(sampler, range(2, 3)).reshape(-1, 6)
     for item in range(6):
         counts = (ids == item).sum(axis=0)
         assert ((counts - 500) ** 2 / 500).sum() < 26  # chi-square, 5 degrees, p = 1e-4
@@ -156,6 +157,12 @@ def test_groups_go_through_classes_and_items_in_rounds() -> None:
     counts = np.bincount(np.concatenate(batches), minlength=35)
     assert counts.min() > 0
     assert np.bincount(labels[np.concatenate(batches)]).max() <= 3 * 20
+
+
+def test_items_of_a_class_are_grouped_anew_in_each_epoch() -> None:
+    sampler = MPerClassSampler(np.zeros(9, dtype=int), 1, 3, batches_per_epoch=3)
+    groups = {frozenset(batch.tolist()) for epoch in range(9) for batch in sampler.batches(epoch)}
+    assert len(groups) > 9
 
 
 def test_an_epoch_of_groups_is_about_as_long_as_the_set() -> None:

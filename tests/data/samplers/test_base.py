@@ -13,7 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chirpid.data.mix import draw_keys
-from chirpid.data.samplers import Sampler, SequentialSampler, ShuffledSampler, repeats_of
+from chirpid.data.samplers import (
+    DistributedSampler,
+    Sampler,
+    SequentialSampler,
+    ShuffledSampler,
+    repeats_of,
+)
 from chirpid.errors import ConfigError
 from tests.data.samplers.kinds import KINDS, same
 
@@ -106,6 +112,15 @@ def test_a_sampler_of_ones_own_needs_batches_alone() -> None:
     assert sampler.fingerprint() == "EveryThird(count=10)"
     with pytest.raises(ConfigError, match=r"^Plain tells no settings, .*fingerprint\(\)\.$"):
         Plain().fingerprint()
+
+
+def test_one_that_is_no_dataclass_says_its_settings_itself() -> None:
+    class Told(Plain):
+        def fingerprint(self) -> str:
+            return "Told(7)"
+
+    text = DistributedSampler(Told(), 0, 2).fingerprint()
+    assert text == "DistributedSampler(Told(7), num_ranks=2, uneven=repeat)"
 
 
 def test_a_fingerprint_does_not_depend_on_the_types_a_user_chose() -> None:

@@ -72,6 +72,8 @@ def test_batches_come_in_random_order_over_the_epoch() -> None:
     first = np.array([batch[0] for epoch in range(30) for batch in sampler.batches(epoch)])
     windows = first.reshape(30, -1)
     assert len({tuple(row) for row in windows}) == 30
+    # The longest item lies in the first batch of one of five windows.
+    assert len(set((windows == 99).argmax(axis=1).tolist())) > 5
     assert abs(np.corrcoef(np.tile(np.arange(20), 30), first)[0, 1]) < 0.1
 
 

@@ -104,7 +104,7 @@ def test_batches_with_too_few_items_are_left_out_others_in_each_epoch() -> None:
 def test_small_sets_work_or_say_what_to_do() -> None:
     assert list(BudgetSampler([], 8).batches(0)) == []
     assert [b.tolist() for b in BudgetSampler([8], 8).batches(0)] == [[0]]
-    assert [len(b) for b in BudgetSampler([0, 0, 0], 8).batches(0)] == [3]
+    assert [len(b) for b in BudgetSampler([0, 0, 0], 1).batches(0)] == [3]
     with pytest.raises(ConfigError, match=r"^No batch of 3 items has min_batch=4\."):
         BudgetSampler([1, 1, 1], 8, min_batch=4).batches(0)
 
