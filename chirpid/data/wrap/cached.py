@@ -250,7 +250,8 @@ class CachedDataset:
     def __getstate__(self) -> dict[str, Any]:
         # What is kept stays here, if it is not shared: the other process begins with nothing.
         left_out = ("_lock", "_cache", "_counts", "_pid")
-        return {name: value for name, value in self.__dict__.items() if name not in left_out}
+        state = {name: value for name, value in self.__dict__.items() if name not in left_out}
+        return {**state, "_pin": False, "_say": warnings.warn}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

@@ -166,7 +166,7 @@ def test_errors_are_raised_where_they_belong_and_not_kept() -> None:
 
 @pytest.mark.parametrize("kind", ["torch", "numpy", "own", "seldom"])
 def test_random_samples_are_not_frozen_unless_that_is_wanted(kind: str) -> None:
-    with pytest.raises(ConfigError, match=r"Samples of Draws .* freeze=True"):
+    with pytest.raises(ConfigError, match=r"Draws draws random numbers from .* freeze=True"):
         _ = CachedDataset(Draws(kind))[0]
     frozen = CachedDataset(Draws(kind), freeze=True)
     assert alike(frozen[7], frozen[7])
