@@ -4,22 +4,53 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
 import tests.examples  # noqa: F401 - it loads hypothesis's profile, for tests that name no number
+from tests.parallel import (  # noqa: F401 - hooks of pytest
+    pytest_cmdline_main,
+    pytest_collection_modifyitems,
+    pytest_xdist_make_scheduler,
+)
 
 SHARED = Path(os.environ.get("CHIRPID_SHARED", Path(__file__).parents[2] / "shared")) / "data"
 
 
+BYTECODE = Path(__file__).parents[1] / ".pytest_cache" / "bytecode"
+
+
 def pytest_configure() -> None:
-    """Hear Ctrl-C: a shell's background job is started with it ignored, and hands that on."""
+    hear_ctrl_c()
+    keep_bytecode()
+
+
+def pytest_unconfigure() -> None:
+    """Drop the bytecode of modules that tests wrote: their folders are gone."""
+    shutil.rmtree(f"{BYTECODE}{tempfile.gettempdir()}", ignore_errors=True)
+
+
+def hear_ctrl_c() -> None:
+    """A shell's background job is started with it ignored, and hands that on."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def keep_bytecode() -> None:
+    """Let some sixty processes that tests start not compile torch and mlflow, of seconds, again.
+
+    Where PYTHONDONTWRITEBYTECODE wants none beside sources, it is kept in pytest's own folder.
+    """
+    if sys.dont_write_bytecode and sys.pycache_prefix is None:
+        sys.dont_write_bytecode, sys.pycache_prefix = False, str(BYTECODE)
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+        os.environ["PYTHONPYCACHEPREFIX"] = str(BYTECODE)
 
 
 @pytest.fixture(autouse=True, scope="module")

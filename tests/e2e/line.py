@@ -121,9 +121,10 @@ def settings_of(folder: Path) -> Any:
 
 def leave_out_plots(patch: pytest.MonkeyPatch) -> None:
     """Leave out the drawing, which is most of the time of a tiny run and is looked at elsewhere."""
-    from chirpid.cli import report
+    from chirpid.cli import report, sweep_report
     from chirpid.reports import tracked
 
     for name in ("confusion_matrix", "learning_curves", "folds_overview", "spectrogram_sheet"):
         patch.setattr(report, name, lambda *args, **options: None)
     patch.setattr(tracked, "loader_timeline", lambda *args, **options: None)
+    patch.setattr(sweep_report, "sweep_speed", lambda *args, **options: None)

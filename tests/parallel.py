@@ -1,0 +1,81 @@
+"""The whole suite on two processors: files side by side, and at the end those that must be alone.
+
+A path, a name to select by or `-n 0` runs as ever, in one process. Without pytest-xdist, all does.
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+try:
+    from xdist.scheduler import LoadScopeScheduling
+except ImportError:
+    LoadScopeScheduling = object
+
+ALONE = (
+    "tests/bench/test_memory_and_soak.py",  # what this process holds, and that it does not grow
+    "tests/native/test_openmp.py",  # how much processor time is taken
+)
+"""Files that look at what the machine does: no other test runs beside theirs."""
+TOGETHER = ("tests/e2e/", "tests/tracking/")
+"""Folders whose files share what takes seconds to make: one process runs all of such a folder."""
+FIRST = (*TOGETHER, "tests/test_docs.py", "tests/bench/", "tests/native/")
+"""What lasts longest: begun at the end, one process would wait for the other."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Ask pytest-xdist for two processes where the whole suite is run and nobody said how."""
+    option = config.option
+    whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS and not (
+        option.keyword or option.markexpr or option.usepdb or option.collectonly
+    )
+    within = "PYTEST_XDIST_WORKER" in os.environ  # one of the two, which must not ask for more
+    if whole and not within and getattr(option, "numprocesses", 0) is None:
+        option.numprocesses, option.dist = 2, "loadfile"
+        option.loadscopereorder = False  # the order is that of `_turn`
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object | None:
+    return FilesThenAlone(config, log) if config.option.dist == "loadfile" else None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if hasattr(config, "workerinput"):  # a process of pytest-xdist
+        items.sort(key=_turn)
+
+
+def _turn(item: pytest.Item) -> int:
+    if item.nodeid.startswith(ALONE):
+        return len(FIRST) + 1
+    fits = (turn for turn, start in enumerate(FIRST) if item.nodeid.startswith(start))
+    return next(fits, len(FIRST))
+
+
+class FilesThenAlone(LoadScopeScheduling):
+    """Hands out files; once all but one process have ended, it gets those that must be alone."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        if nodeid.startswith(ALONE):
+            return "alone"
+        path = nodeid.partition("::")[0]
+        return next((folder for folder in TOGETHER if path.startswith(folder)), path)
+
+    def _reschedule(self, node: object) -> None:
+        if "alone" in self.workqueue:
+            self.workqueue.move_to_end("alone")  # files of a process that crashed come before it
+        if list(self.workqueue) == ["alone"] and len(self.nodes) > 1:
+            if any(not other.shutting_down for other in self.nodes if other is not node):
+                node.shutdown()  # after what it was given
+            return
+        super()._reschedule(node)
+
+    def remove_node(self, node: object) -> str | None:
+        crashed: str | None = super().remove_node(node)
+        for other in self.nodes:
+            self._reschedule(other)
+        return crashed
