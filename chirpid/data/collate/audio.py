@@ -17,6 +17,7 @@ from chirpid.data.collate.fields import AUDIO_KEYS, check_field, field_path, is_
 from chirpid.data.collate.padding import (
     Padded,
     PadRule,
+    PadSettings,
     check_bounds,
     is_numbers,
     one_of,
@@ -36,7 +37,7 @@ for its rate if it is one of these in every sample of the batch."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AudioCollator:
+class AudioCollator(PadSettings):
     """Pads or crops waveforms; the recording becomes a `Padded` in its place, the rest is stacked.
 
     Lengths and mask count samples in time. Values stay as they are: nothing is scaled, resampled
@@ -50,17 +51,7 @@ class AudioCollator:
     num_samples: int | None = None
     """Length of every batch in samples; None for the longest waveform of the batch."""
     max_samples: int | None = None
-    """The most that is kept of a waveform; `Padded.num_cut` counts what was left out."""
-    multiple_of: int = 1
-    """Lengths are rounded up to a multiple of it, such as the hop of a spectrogram."""
-    value: float = 0
-    """What stands where nothing was recorded."""
-    side: str = "right"
-    """Where the padding goes: "right" or "left"."""
-    keep: str = "start"
-    """What is kept of a longer recording: "start", "centre" or "end"."""
-    on_long: str = "cut"
-    """What happens to a longer one: "cut", or "error"."""
+    """The most that is kept of a waveform."""
     channels: str = "auto"
     """Which axis of a waveform of two axes holds the channels: "first" for [C, T], "last" for
     [T, C]; "auto" takes the first, and refuses a waveform with more channels than samples."""
@@ -78,21 +69,7 @@ class AudioCollator:
     @property
     def rule(self) -> PadRule:
         """How lengths are made equal."""
-        return PadRule(
-            axes=(-1,),
-            value=self.value,
-            side=self.side,
-            multiple_of=self.multiple_of,
-            length=self.num_samples,
-            max_length=self.max_samples,
-            keep=self.keep,
-            on_long=self.on_long,
-        )
-
-    @property
-    def fills(self) -> dict[str, float]:
-        """What stands in the batch where a sample has no recording."""
-        return {"values": self.value}
+        return self.rule_of([-1], length=self.num_samples, max_length=self.max_samples)
 
     def __call__(self, samples: Sequence[Any]) -> Any:
         """Return the samples as one batch, with `Padded` values [B, T] or [B, C, T].

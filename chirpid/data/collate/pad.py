@@ -8,13 +8,13 @@ from typing import Any
 
 from chirpid.data.collate.default import some, stack
 from chirpid.data.collate.fields import check_field
-from chirpid.data.collate.padding import PadRule, is_long, pad, tensors_of
+from chirpid.data.collate.padding import PadRule, PadSettings, is_long, pad, tensors_of
 from chirpid.data.collate.tree import Field, Path, collate_tree, path_of, path_text
 from chirpid.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PadCollator:
+class PadCollator(PadSettings):
     """Pads arrays, each of which becomes a `Padded` in its place; the rest as `DefaultCollator`.
 
     Which leaves are padded depends on what samples are made of and never on their lengths, so
@@ -27,18 +27,8 @@ class PadCollator:
     """Leaves to leave as lists of tensors, one for each sample."""
     axes: int | Sequence[int] = 0
     """Axes that vary, counted in a sample: 0 for [T] and [T, D], -1 for waveforms [C, T]."""
-    value: float = 0
-    """What stands where nothing is."""
-    side: str = "right"
-    """Where the padding goes: "right" or "left"."""
-    multiple_of: int = 1
-    """Lengths are rounded up to a multiple of it, as tensor cores and strided networks like."""
     max_length: int | None = None
-    """The most that is kept; `Padded.num_cut` counts what was left out."""
-    keep: str = "start"
-    """What is kept of a longer one: "start", "centre" or "end"."""
-    on_long: str = "cut"
-    """What happens to a longer one: "cut", or "error"."""
+    """The most that is kept of an axis."""
 
     def __post_init__(self) -> None:
         _ = self.rule
@@ -52,20 +42,8 @@ class PadCollator:
     @property
     def rule(self) -> PadRule:
         """How lengths are made equal."""
-        return PadRule(
-            axes=(self.axes,) if isinstance(self.axes, int) else tuple(self.axes),
-            value=self.value,
-            side=self.side,
-            multiple_of=self.multiple_of,
-            max_length=self.max_length,
-            keep=self.keep,
-            on_long=self.on_long,
-        )
-
-    @property
-    def fills(self) -> dict[str, float]:
-        """What stands in the batch where a sample has nothing at all."""
-        return {"values": self.value}
+        axes = [self.axes] if isinstance(self.axes, int) else self.axes
+        return self.rule_of(axes, max_length=self.max_length)
 
     def __call__(self, samples: Sequence[Any]) -> Any:
         """Return the samples as one batch.

@@ -72,6 +72,43 @@ class PadRule:
         return {"start": 0, "centre": spare // 2, "end": spare}[self.keep]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PadSettings:
+    """What collators that pad arrays let users set."""
+
+    value: float = 0
+    """What stands where nothing is."""
+    side: str = "right"
+    """Where the padding goes: "right" or "left"."""
+    multiple_of: int = 1
+    """Lengths are rounded up to a multiple of it, as tensor cores, strided networks and the hop of
+    a spectrogram like."""
+    keep: str = "start"
+    """What is kept of one that is too long: "start", "centre" or "end"."""
+    on_long: str = "cut"
+    """What happens to one that is too long: "cut", which `Padded.num_cut` counts, or "error"."""
+
+    @property
+    def fills(self) -> dict[str, float]:
+        """What stands in the batch where a sample has nothing at all."""
+        return {"values": self.value}
+
+    def rule_of(
+        self, axes: Sequence[int], *, length: int | None = None, max_length: int | None = None
+    ) -> PadRule:
+        """Return how lengths are made equal on these axes."""
+        return PadRule(
+            axes=tuple(axes),
+            value=self.value,
+            side=self.side,
+            multiple_of=self.multiple_of,
+            length=length,
+            max_length=max_length,
+            keep=self.keep,
+            on_long=self.on_long,
+        )
+
+
 def pad(path: Path, values: Sequence[Any], rule: PadRule) -> Padded:
     """Return arrays (tensors, numpy, lists of numbers) as one padded tensor.
 
