@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -57,6 +57,14 @@ def number_labels(labels: Sequence[Any], classes: Sequence[str] | None = None) -
     return Numbered(ids, names, tuple(note_near_labels(texts)))
 
 
+def in_order(names: Iterable[str]) -> tuple[str, ...]:
+    """Return names sorted, without repetition; numbers by value, so that 10 comes behind 9."""
+    known = set(names)
+    if all(_WHOLE.fullmatch(name) for name in known):
+        return tuple(sorted(known, key=int))
+    return tuple(sorted(known))
+
+
 def _as_they_are(labels: Sequence[Any], classes: Sequence[str] | None) -> Numbered:
     ids = np.array([int(label) for label in labels], dtype=np.int64)
     if ids.min() < 0:
@@ -67,7 +75,7 @@ def _as_they_are(labels: Sequence[Any], classes: Sequence[str] | None) -> Number
 
 
 def _is_whole(label: Any) -> bool:
-    return isinstance(label, int | np.integer) and not isinstance(label, bool)
+    return isinstance(label, int | np.integer)  # True and False are 1 and 0
 
 
 def _text_of(label: Any) -> str:

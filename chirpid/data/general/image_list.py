@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from chirpid.data.general.bad_items import BadItem
-from chirpid.data.general.class_numbers import number_labels
+from chirpid.data.general.class_numbers import in_order, number_labels
 from chirpid.data.general.file_names import DatasetNotFoundError, find_files
 from chirpid.data.general.image_files import IMAGE_SUFFIXES
 from chirpid.data.labels import counted, tidy
@@ -31,6 +31,8 @@ class ImageList:
     """Posix paths relative to `root`."""
     labels: list[Any] | None = None
     groups: list[str] | None = None
+    classes: tuple[str, ...] | None = None
+    """Names that folders give the classes; None where only the labels tell."""
     bad: tuple[BadItem, ...] = ()
     """What could not become an entry."""
     notes: tuple[str, ...] = ()
@@ -44,7 +46,7 @@ class ImageList:
 
         return ImageList(
             self.root, some(self.names) or [], some(self.labels), some(self.groups),
-            self.bad, self.notes,
+            self.classes, self.bad, self.notes,
         )  # fmt: skip
 
 
@@ -69,7 +71,8 @@ def from_folder(root: Path) -> ImageList:
         some = counted(len(found.others), "file")
         notes = (f"Passed over as no images: {some}, such as {found.others[0]}.",)
     labels: list[Any] | None = [tidy(name.split("/")[0]) for name in inside] if inside else None
-    return ImageList(str(root), names, labels, None, tuple(bad), notes)
+    classes = in_order(labels) if labels else None
+    return ImageList(str(root), names, labels, None, classes, tuple(bad), notes)
 
 
 def from_table(table: pd.DataFrame | str | Path, root: Path | None) -> ImageList:
@@ -163,7 +166,7 @@ class _Rows:
     def result(self, has_labels: bool, has_groups: bool) -> ImageList:
         return ImageList(
             self.root, self.names, self.labels if has_labels else None,
-            self.groups if has_groups else None, tuple(self.bad), self.table.notes,
+            self.groups if has_groups else None, None, tuple(self.bad), self.table.notes,
         )  # fmt: skip
 
 

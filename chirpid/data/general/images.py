@@ -142,7 +142,8 @@ class ImageDataset:
         self.labels: IntArray | None = None
         self.classes: tuple[str, ...] = ()
         if listed.labels is not None:
-            self.labels, self.classes, notes = number_labels(listed.labels, classes)
+            numbered = number_labels(listed.labels, classes or listed.classes)
+            self.labels, self.classes, notes = numbered
             self.notes += notes
         self.groups, self.group_names = number_groups(listed.groups)
 

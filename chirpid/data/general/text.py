@@ -102,7 +102,8 @@ class TextDataset:
         self._label_R: IntArray | None = None
         self.classes: tuple[str, ...] = ()
         if opened.labels is not None:
-            self._label_R, self.classes, notes = number_labels(opened.labels, classes)
+            numbered = number_labels(opened.labels, classes or opened.classes)
+            self._label_R, self.classes, notes = numbered
             self.notes += notes
 
     def _count_samples(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from chirpid.data.general.bad_items import BadItem
+from chirpid.data.general.class_numbers import in_order
 from chirpid.data.general.file_names import DatasetNotFoundError, find_files
 from chirpid.data.general.text_formats import (
     BadTextError,
@@ -44,6 +45,8 @@ class Opened:
     """Texts that were looked at and are not blank."""
     labels: list[Any] | None = None
     """One for each text that can be used."""
+    classes: tuple[str, ...] | None = None
+    """Names that folders give the classes; None where only the labels tell."""
     bad: list[BadItem] = field(default_factory=list)
     num_blank: int = 0
     characters: set[str] = field(default_factory=set)
@@ -116,6 +119,11 @@ def _no_column(texts: Texts, what: str, label_column: str | None) -> Texts:
 
 
 def _table_of(texts: Iterable[str]) -> TextTable:
+    if isinstance(texts, Mapping) or hasattr(texts, "columns"):
+        raise DataError(
+            f"A {type(texts).__name__} is no list of texts. Give one column of it, as "
+            "list(table['text'])."
+        )
     given = list(texts)
     for place, text in enumerate(given):
         if not isinstance(text, str):
@@ -191,4 +199,6 @@ def _look_at(texts: Texts, given: list[Any] | None, characters: bool) -> Opened:
     opened.labels = labels or None
     if given is not None:
         opened.labels = [given[place] for place in kept]
+    elif opened.labels is not None and isinstance(texts, TextsInFolder):
+        opened.classes = in_order(opened.labels)
     return opened

@@ -95,6 +95,7 @@ class TextStream(IterableDataset[Sample]):
         self.paths = _paths_of(source)
         self._format = _format_of(self.paths, text_column, labels)
         self.tokenizer, self.classes = tokenizer, classes
+        self._numbers = {name: number for number, name in enumerate(classes or ())}
         self.rule = TextRule(
             max_length=max_length, stride=stride, padding=padding,
             pad_id=pad_id_of(tokenizer, pad_id, padding),
@@ -180,8 +181,10 @@ class TextStream(IterableDataset[Sample]):
     def _label_of(self, found: Found) -> int | None:
         if found.label is None:
             return None
+        if isinstance(found.label, str) and found.label in self._numbers:
+            return self._numbers[found.label]
         numbered = number_labels([found.label], self.classes)
-        if self.classes is None and numbered.classes:
+        if numbered.classes and self.classes is None:
             raise ConfigError(
                 f"The label '{found.label}' is a text, and a stream has not seen them all. Give "
                 "classes, their names in the order of their numbers."

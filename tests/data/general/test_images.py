@@ -217,6 +217,17 @@ def test_where_nothing_is_it_says_where_it_looked(tmp_path: Path) -> None:
         ImageDataset()
 
 
+def test_folders_named_by_numbers_are_names_in_the_order_of_their_values(tmp_path: Path) -> None:
+    for label in ("2019", "9", "10"):
+        (tmp_path / label).mkdir()
+        spot(tmp_path / label / "0.png", 0, 0, (4, 4))
+    found = ImageDataset(tmp_path)
+    assert found.classes == ("9", "10", "2019")
+    assert {Path(found.path(at)).parts[-2]: found[at][1] for at in range(3)} == {
+        "9": 0, "10": 1, "2019": 2,
+    }  # fmt: skip
+
+
 def test_images_beside_class_folders_are_not_guessed_about(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     spot(tmp_path / "a" / "0.png", 0, 0, (4, 4))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -270,6 +271,8 @@ def test_where_nothing_is_it_says_where_it_looked(tmp_path: Path) -> None:
         TextDataset(tmp_path)
     with pytest.raises(DatasetNotFoundError, match="the list: it is empty"):
         TextDataset([])
+    with pytest.raises(DataError, match="A DataFrame is no list of texts"):
+        TextDataset(pd.DataFrame({"text": ["a"]}))  # its items are the names of its columns
 
 
 @pytest.mark.parametrize(
