@@ -6,6 +6,7 @@ A path, a name to select by or `-n 0` runs as ever, in one process. Without pyte
 from __future__ import annotations
 
 import os
+import sys
 
 import pytest
 
@@ -45,8 +46,15 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object | 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if hasattr(config, "workerinput"):  # a process of pytest-xdist
+    """In a process of pytest-xdist: the longest first, and half of the cores for torch.
+
+    Threads of two trainings on the same cores spin while they wait for each other. Tests that are
+    about threads name a number.
+    """
+    if hasattr(config, "workerinput"):
         items.sort(key=_turn)
+        if "torch" in sys.modules:
+            sys.modules["torch"].set_num_threads(max(1, (os.cpu_count() or 1) // 2))
 
 
 def _turn(item: pytest.Item) -> int:
