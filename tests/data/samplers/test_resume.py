@@ -99,6 +99,19 @@ def test_a_state_of_any_moment_goes_on_with_what_is_left(kind: str, data) -> Non
     assert list(again) == expected(kind, epoch + 1)
 
 
+@pytest.mark.parametrize("is_followed", [True, False])
+def test_an_epoch_may_be_stopped_after_each_batch(is_followed: bool) -> None:
+    state = ResumableBatches(KINDS["shuffled"](3)).state_at(1, 0)
+    seen = []
+    while state["epoch"] == 1 and len(seen) < 15:
+        batches = ResumableBatches(KINDS["shuffled"](3))
+        batches.load_state_dict(state)
+        loader = loader_of(batches)
+        seen.append(next(iter(batches.follow(loader) if is_followed else loader)).tolist())
+        state = batches.state_dict()
+    assert seen == expected("shuffled", 1)
+
+
 def test_a_state_between_epochs_begins_the_next() -> None:
     batches = ResumableBatches(KINDS["shuffled"](3))
     list(batches.follow(loader_of(batches)))
