@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Protocol
 from chirpid.errors import DataError
 
 _BLANK = bytes(range(33))
+_BLANK_TEXT = _BLANK.decode()
 
 
 class BadTextError(DataError):
@@ -134,7 +135,7 @@ def decoded(data: bytes) -> str:
 
 def is_blank(text: str) -> bool:
     """Return whether a text has nothing above the space, as a blank line has."""
-    return not text or max(text) <= " "
+    return not text.strip(_BLANK_TEXT)
 
 
 def is_blank_line(data: bytes) -> bool:

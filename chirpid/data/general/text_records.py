@@ -93,8 +93,9 @@ class TextsInFile:
         for first, last in self._blocks():
             place = int(self.begin_R[first])
             data = self._bytes(place, int(self.end_R[last - 1]))
-            for index in range(first, last):
-                record = data[int(self.begin_R[index]) - place : int(self.end_R[index]) - place]
+            begins, ends = (at_R[first:last] - place for at_R in (self.begin_R, self.end_R))
+            for begin, end in zip(begins.tolist(), ends.tolist(), strict=True):
+                record = data[begin:end]
                 try:
                     yield self.format.read(record)
                 except BadTextError as error:
