@@ -30,6 +30,7 @@ CHECKS = ("header", "full", "none")
 _TAIL_BYTES = 64
 _PNG_END = b"IEND\xaeB`\x82"
 _JPEG_END = b"\xff\xd9"
+_GIF_END = b";"
 MAX_THREADS = 8
 
 
@@ -120,4 +121,9 @@ def _ends_well(image: Image.Image, file: IO[bytes]) -> bool:
         return tail.endswith(_PNG_END)
     if image.format in ("JPEG", "MPO"):
         return tail.rstrip(b"\0").endswith(_JPEG_END)
+    if image.format == "GIF":
+        return tail.rstrip(b"\0").endswith(_GIF_END)
+    if image.format == "WEBP":  # the container says how long it is
+        file.seek(4)
+        return size >= 8 + int.from_bytes(file.read(4), "little")
     return False

@@ -70,7 +70,8 @@ def from_folder(root: Path) -> ImageList:
     if found.others:
         some = counted(len(found.others), "file")
         notes = (f"Passed over as no images: {some}, such as {found.others[0]}.",)
-    labels: list[Any] | None = [tidy(name.split("/")[0]) for name in inside] if inside else None
+    folders = (name.split("/")[0] for name in inside)
+    labels: list[Any] | None = [tidy(folder) or folder for folder in folders] or None
     classes = in_order(labels) if labels else None
     return ImageList(str(root), names, labels, None, classes, tuple(bad), notes)
 

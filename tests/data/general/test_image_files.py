@@ -101,6 +101,7 @@ def hostile(folder: Path) -> dict[str, str]:
     png = saved(Image.fromarray(RAMP), "PNG")
     jpeg = saved(Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64), np.uint8)),
                  "JPEG")  # fmt: skip
+    gif, webp = (saved(Image.fromarray(RAMP), kind) for kind in ("GIF", "WEBP"))
     Image.fromarray(np.ones((4, 4), np.float32)).save(folder / "float.tiff")
     Image.fromarray(np.full((4, 4), 70000, np.int32)).save(folder / "wide.tif")
     os.symlink(folder / "nowhere", folder / "link.png")
@@ -114,6 +115,8 @@ def hostile(folder: Path) -> dict[str, str]:
         "phone.heic": (b"\0\0\0\x18ftypheic\0\0\0\0", "HEIC"),
         "cut.png": (png[: len(png) // 2], "truncated"),
         "cut.jpg": (jpeg[: len(jpeg) // 2], "truncated"),
+        "cut.gif": (gif[: len(gif) // 2], "truncated"),
+        "cut.webp": (webp[: len(webp) // 2], "no image"),
         "noise.png": (b"\x89PNG\r\n\x1a\n" + bytes(range(200)), "no image that can be read"),
     }
     for name, (data, _) in files.items():
@@ -131,7 +134,7 @@ def test_all_that_is_bad_is_named_in_one_pass(tmp_path: Path, check: str) -> Non
     with pytest.raises(DataError) as caught:
         ImageDataset(tmp_path, check=check)
     first, *lines = str(caught.value).splitlines()
-    assert first.startswith("13 of 14 images cannot be used.")
+    assert first.startswith("15 of 16 images cannot be used.")
     found = dict(line.strip().split(": ", 1) for line in lines)
     assert found.keys() == said.keys()
     for name, reason in said.items():
@@ -145,9 +148,9 @@ def test_bad_images_can_be_left_out_and_are_counted(tmp_path: Path) -> None:
     found = ImageDataset(tmp_path, on_bad="skip")
     assert len(found) == 1
     assert {item.name for item in found.bad} == said.keys()
-    assert found.notes[0].startswith("13 of 14 images cannot be used and are left out: ")
+    assert found.notes[0].startswith("15 of 16 images cannot be used and are left out: ")
     (tmp_path / "good.png").unlink()
-    with pytest.raises(DataError, match="13 of 13 images cannot be used, so none is left"):
+    with pytest.raises(DataError, match="15 of 15 images cannot be used, so none is left"):
         ImageDataset(tmp_path, on_bad="skip")
 
 
