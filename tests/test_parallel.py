@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 SETTINGS = """
 [pytest]
 testpaths = checks
-addopts = -q -p no:cacheprovider --import-mode=importlib
+addopts = -q -p xdist -p no:cacheprovider --import-mode=importlib
 """
 HOOKS = """
 from tests import parallel
@@ -58,7 +58,8 @@ def run(suite: Path, *more: str) -> tuple[str, list[Note]]:
     outer = {key: value for key, value in os.environ.items() if "XDIST" not in key}
     ended = subprocess.run(
         [sys.executable, "-m", "pytest", *more], cwd=suite, capture_output=True, text=True,
-        env={**outer, "PYTHONPATH": str(ROOT)}, timeout=100, check=False,
+        env={**outer, "PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        timeout=100, check=False,
     )  # fmt: skip
     assert ended.returncode == 0, ended.stdout + ended.stderr
     notes = [tuple(line.split()) for line in (suite / "notes").read_text().splitlines()]
