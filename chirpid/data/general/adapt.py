@@ -13,6 +13,7 @@ from torch.utils.data import IterableDataset, Subset, TensorDataset
 
 from chirpid.data.collate import collators
 from chirpid.data.general.fill import Collate
+from chirpid.data.general.hugging_face import is_dataset_dict, reader_of
 from chirpid.data.general.look import Look, look_at
 from chirpid.data.general.protocols import BatchReader, MapDataset
 from chirpid.data.general.source import ItemSource, ReaderSource, Source
@@ -109,6 +110,11 @@ def _part(whole: Adapted, places: IntArray) -> Adapted:
 
 
 def _check_holds_samples(data: Any) -> None:
+    if is_dataset_dict(data):
+        raise DataError(
+            f"The dict holds datasets ({', '.join(data)}) and no samples. Give one, as d['train']; "
+            "UniversalDataModule takes the dict."
+        )
     if is_columns(data) or (hasattr(data, "__len__") and hasattr(data, "__getitem__")):
         if not is_columns(data) and len(data) == 0:
             raise DataError("The dataset has no samples. Look at what it was made from.")
@@ -121,6 +127,7 @@ def _check_holds_samples(data: Any) -> None:
 
 def _by_columns(data: Any) -> Adapted | None:
     """Return data that needs no Python object for each sample."""
+    data = reader_of(data) or data
     if is_columns(data):
         data = VectorizedDataset(data)
         if not len(data):
