@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
+from chirpid.data.buffers import ThreadBuffers
 from chirpid.data.general.columns import Columns, Layout
 from chirpid.data.general.protocols import BatchReader, MapDataset, getitems
 from chirpid.data.general.trees import Tree
@@ -31,21 +33,6 @@ class Counts:
             self.num_misses += num_missing
 
 
-class Cache(Protocol):
-    """What is kept of a dataset, and the way to the rest."""
-
-    counts: Counts
-    kept: RowTable | SharedRows | SampleStore
-
-    def samples(self, ids: IntArray) -> list[Tree]:
-        """Return samples as the dataset gives them."""
-        ...
-
-    def read_into(self, ids: IntArray, out: Columns) -> None:
-        """Write sample `ids[i]` into row i of `out`."""
-        ...
-
-
 class RowCache:
     """Samples of one shape."""
 
@@ -57,27 +44,26 @@ class RowCache:
         self.varies = False
         """A sample was not of the shape of the others."""
         self._copy = copy
+        self._buffers = ThreadBuffers()
         is_reader = isinstance(dataset, BatchReader) and dataset.layout == form.layout
         self._reader: Any = dataset if is_reader else None
 
     def samples(self, ids: IntArray) -> list[Tree]:
-        found = self._copies(ids) if self._copy else self._views(ids)
-        return asked_for(self.dataset, ids, found, self.counts, self._keep)
-
-    def _copies(self, ids: IntArray) -> list[tuple[Tree] | None]:
-        batch = self.form.layout.empty(len(ids))
-        missing = set(self.kept.read(ids, batch).tolist())
-        rows = zip(*(tensor.unbind(0) for tensor in batch.tensors), strict=True)
-        return [None if place in missing else (self.form.sample(leaves),)
-                for place, leaves in enumerate(rows)]  # fmt: skip
-
-    def _views(self, ids: IntArray) -> list[tuple[Tree] | None]:
-        views = map(self.kept.view, ids.tolist())
-        return [None if view is None else (self.form.sample([rows[0] for rows in view.tensors]),)
-                for view in views]  # fmt: skip
+        if not self.kept.has_any(ids):
+            found, missing = list[Any]([None] * len(ids)), np.arange(len(ids))
+        elif self._copy:
+            batch = self.form.layout.empty(len(ids))
+            missing = self.kept.read(ids, batch)
+            found = self.form.samples(batch)
+        else:
+            views = [self.kept.view(id_) for id_ in ids.tolist()]
+            missing = np.flatnonzero([view is None for view in views])
+            found = [None if view is None else self.form.samples(view)[0] for view in views]
+        self.counts.add(len(ids), len(missing))
+        return completed(self.dataset, ids, found, missing, self._keep)
 
     def _keep(self, ids: IntArray, samples: list[Tree]) -> None:
-        batch = self.form.layout.empty(len(ids))
+        batch = self._memory(len(ids))
         try:
             put(samples, self.form.layout, batch, ids.tolist())
         except UnlikeError:
@@ -85,13 +71,24 @@ class RowCache:
         else:
             self.kept.put(ids, batch)
 
+    def _memory(self, num_rows: int) -> Columns:
+        """Return memory of this thread for rows on their way into the table."""
+        layout = self.form.layout
+        return Columns(
+            layout.skeleton,
+            [
+                self._buffers.take(str(place), (num_rows, *leaf.shape), leaf.dtype)
+                for place, leaf in enumerate(layout.leaves)
+            ],
+        )
+
     def read_into(self, ids: IntArray, out: Columns) -> None:
         missing = self.kept.read(ids, out)
         self.counts.add(len(ids), len(missing))
         if not len(missing):
             return
         wanted, rows = np.unique(ids[missing], return_inverse=True)
-        batch = self.form.layout.empty(len(wanted))
+        batch = self._memory(len(wanted))
         if self._reader is not None:
             self._reader.read_into(wanted, batch)
         else:
@@ -114,8 +111,11 @@ class SampleCache:
 
     def samples(self, ids: IntArray) -> list[Tree]:
         with self._lock:
-            found = [self.kept.get(id_) for id_ in ids.tolist()]
-        return asked_for(self.dataset, ids, found, self.counts, self._keep)
+            entries = [self.kept.get(id_) for id_ in ids.tolist()]
+        missing = np.flatnonzero([entry is None for entry in entries])
+        found = [entry and entry[0] for entry in entries]
+        self.counts.add(len(ids), len(missing))
+        return completed(self.dataset, ids, found, missing, self._keep)
 
     def _keep(self, ids: IntArray, samples: list[Tree]) -> None:
         with self._lock:
@@ -123,24 +123,22 @@ class SampleCache:
                 self.kept.put(id_, sample)
 
     def read_into(self, ids: IntArray, out: Columns) -> None:
-        # Who asks took the samples for rows before one was found that is none.
+        # Who asked took the samples for rows before one was found that is none.
         assert self._layout is not None, "ask for the layout first"
         put(self.samples(ids), self._layout, out, ids.tolist())
 
 
-def asked_for(
+def completed(
     dataset: MapDataset,
     ids: IntArray,
-    found: list[tuple[Tree] | None],
-    counts: Counts,
-    keep: Any,
+    found: list[Any],
+    missing: IntArray,
+    keep: Callable[[IntArray, list[Tree]], None],
 ) -> list[Tree]:
-    """Return the samples that were found, and in the other places those of the dataset."""
-    missing = np.array([place for place, sample in enumerate(found) if sample is None], np.int64)
-    counts.add(len(ids), len(missing))
-    if not len(missing):
-        return [sample[0] for sample in found if sample is not None]
-    samples = getitems(dataset, ids[missing].tolist())
-    keep(ids[missing], samples)
-    made = iter(samples)
-    return [next(made) if sample is None else sample[0] for sample in found]
+    """Return what was found, with the samples of the dataset in the missing places."""
+    if len(missing):
+        samples = getitems(dataset, ids[missing].tolist())
+        keep(ids[missing], samples)
+        for place, sample in zip(missing.tolist(), samples, strict=True):
+            found[place] = sample
+    return found

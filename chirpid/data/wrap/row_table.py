@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from chirpid.data.general.columns import Columns, Layout
 from chirpid.data.wrap.maps import TableMap
@@ -68,6 +69,10 @@ class RowTable:
     def after_fork(self) -> None:
         """Forget a lock that may have been held when this process was forked."""
         self._lock = threading.Lock()
+
+    def has_any(self, ids: IntArray) -> bool:
+        """Return whether a row of one of these samples is here."""
+        return bool((self._slot_of[ids] >= 0).any())
 
     def read(self, ids: IntArray, out: Columns) -> IntArray:
         """Write the rows that are here into `out`, and return the places of the others in `ids`."""
@@ -151,11 +156,18 @@ class SharedRows:
     def nbytes(self) -> int:
         return self.num_kept * self.row_bytes
 
+    def has_any(self, ids: IntArray) -> bool:
+        """Return whether a row of one of these samples is here."""
+        return bool(self._here(ids).any())
+
+    def _here(self, ids: IntArray) -> npt.NDArray[np.bool_]:
+        here: npt.NDArray[np.bool_] = self.map.flags[np.minimum(ids, self.num_slots - 1)]
+        return here & (ids < self.num_slots)
+
     def read(self, ids: IntArray, out: Columns) -> IntArray:
         """Write the rows that are here into `out`, and return the places of the others in `ids`."""
         with self._lock:
-            here = self.map.flags[np.minimum(ids, self.num_slots - 1)]
-            here &= ids < self.num_slots
+            here = self._here(ids)
         # A flag is set after its row is written, and read before its row is. Locks taken between
         # hold that order on processors that would change it.
         with self._lock:
@@ -177,8 +189,7 @@ class SharedRows:
         Two processes that make one sample at once write the same row twice.
         """
         with self._lock:
-            here = self.map.flags[np.minimum(ids, self.num_slots - 1)]
-            rows = first_places(ids, (ids < self.num_slots) & ~here)
+            rows = first_places(ids, (ids < self.num_slots) & ~self._here(ids))
             slots = ids[rows]
             copy_some([Rows(tensor) for tensor in batch.tensors], rows, self.map.columns, slots)
         with self._lock:
