@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chirpid.data.general.characters import PAD, UNKNOWN, CharacterTokenizer
@@ -21,6 +21,7 @@ def test_ids_are_sorted_and_what_is_unknown_is_one() -> None:
 
 
 @given(st.lists(st.text(max_size=8), max_size=4), st.text(max_size=8))
+@settings(deadline=None)
 def test_known_texts_come_back_and_ids_do_not_depend_on_order(texts: list[str], other: str) -> None:
     tokenizer = CharacterTokenizer.of_texts(texts)
     assert [tokenizer.decode(tokenizer.encode(text)) for text in texts] == texts
