@@ -15,7 +15,7 @@ from torch import Tensor
 from chirpid.data.kept import Stages
 from chirpid.data.rows import RowMaker
 from chirpid.errors import ChirpError
-from chirpid.loading.tune.clock import Until
+from chirpid.loading.tune.clock import Until, queued_s
 from chirpid.loading.tune.costs import Costs
 from chirpid.seeds import U64, mix64
 from chirpid.storage.parallel import for_each
@@ -127,7 +127,7 @@ class _Made:
         self.num_bad = 0
 
     def warm_up(self, order: IntArray) -> None:
-        """Make the last of the sample, so that kernels and buffers are there; it counts nowhere."""
+        """Make the last of the sample, for its kernels and buffers; it counts nowhere."""
         self._try(order[-1:])
 
     def take(self, ids: IntArray) -> _Timed | None:
@@ -174,14 +174,17 @@ class _Made:
 
     def _try(self, ids: IntArray) -> tuple[_Timed, Tensor] | None:
         values, stages = torch.empty((len(ids), *self.maker.spec.shape)), Stages()
-        begin = _clocks()
+        # Around the others: a thread may lose its core between two clocks.
+        begin_s, before = time.perf_counter(), _clocks()
         try:
             self.maker.make_batch(ids.tolist(), values, stages)
         except (ChirpError, OSError, RuntimeError, ValueError):
             return None
-        wall_s, core_s, num_waits = (b - a for a, b in zip(begin, _clocks(), strict=True))
-        # Where nothing was waited for, others had the core: that is not the disk's fault.
-        wait_s = max(0.0, wall_s - core_s) if num_waits or _OF_THREAD is None else 0.0
+        core_s, others_s, num_waits = (b - a for a, b in zip(before, _clocks(), strict=True))
+        wall_s = time.perf_counter() - begin_s
+        # While it was ready to go on, or waited for nothing, others had the core: no disk's fault.
+        waited = num_waits or _OF_THREAD is None
+        wait_s = max(0.0, wall_s - core_s - others_s) if waited else 0.0
         seconds = {name: s for name, s in stages.items() if not name.startswith("num_")}
         if "decode" in seconds:  # the stage that reads
             seconds["decode"] = max(0.0, seconds["decode"] - wait_s)
@@ -230,6 +233,7 @@ def _row_seconds_on(
     if not once:
         chunks *= max(1, -(-_MOST_ROWS // max(1, len(chunks))))
     done: list[int] = []
+    queued: list[float] = []
     out = torch.empty((num_threads, size, *maker.spec.shape))
     free = list(range(num_threads))
     until = Until(budget_s)
@@ -237,10 +241,11 @@ def _row_seconds_on(
     def work(chunk: IntArray) -> None:
         if until.is_over and done:
             return
-        slot = free.pop()
+        slot, before_s = free.pop(), queued_s()
         try:
             maker.make_batch(chunk.tolist(), out[slot][: len(chunk)], Stages())
             done.append(len(chunk))
+            queued.append(queued_s() - before_s)
         finally:
             free.append(slot)
 
@@ -249,7 +254,9 @@ def _row_seconds_on(
         for_each(work, chunks, num_threads=num_threads)
     except (ChirpError, OSError, RuntimeError, ValueError):
         return None
-    return (time.perf_counter() - begin) / max(1, sum(done))
+    # What other programs took of the cores is neither Python's lock nor the disk.
+    took_s = time.perf_counter() - begin - sum(queued) / num_threads
+    return max(0.0, took_s) / max(1, sum(done))
 
 
 def _sum(chunks: Sequence[_Timed]) -> _Timed:
@@ -279,6 +286,7 @@ def _is_known(chunks: Sequence[_Timed]) -> bool:
 
 
 def _clocks() -> tuple[float, float, int]:
-    """Return the time, the seconds this thread had a core, and how often it gave one up to wait."""
+    """Return the seconds that this thread had a core, those that it was ready and had none, and
+    how often it gave one up to wait."""
     waits = 0 if _OF_THREAD is None else resource.getrusage(_OF_THREAD).ru_nvcsw
-    return time.perf_counter(), time.thread_time(), waits
+    return time.thread_time(), queued_s(), waits

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -105,6 +109,42 @@ def test_waiting_for_a_disk_is_told_from_working(root: Path, stays: bool) -> Non
     assert (sample.reread_s >= 0.0039) is not stays
     quick = sample_rows(maker_of(segments), segments.key_N, budget_s=0.4, num_cores=1)
     assert sample.row_core_s < quick.row_core_s + 0.002  # sleeping is no work
+
+
+class BusyMaker(RowMaker):
+    """Rows that wait for a moment, and then keep a core busy."""
+
+    def __init__(self, maker: RowMaker) -> None:
+        self.__dict__ = maker.__dict__
+
+    def make_batch(self, ids, out, stages) -> None:
+        time.sleep(1e-4)
+        end_s = time.thread_time() + 0.005 * len(ids)
+        while time.thread_time() < end_s:
+            pass
+        super().make_batch(ids, out, stages)
+
+
+@pytest.fixture
+def shared_core() -> Iterator[None]:
+    """One core for this process, of which another program takes its share."""
+    if not Path("/proc/thread-self/schedstat").exists():
+        pytest.skip("this system does not tell who waited for a core")
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as other:
+        yield
+        other.kill()
+    os.sched_setaffinity(0, before)
+
+
+@pytest.mark.usefixtures("shared_core")
+def test_waiting_for_a_core_that_others_have_is_not_waiting_for_a_disk(root: Path) -> None:
+    segments = segments_of(root)
+    maker = BusyMaker(maker_of(segments))
+    sample = sample_rows(maker, segments.key_N, budget_s=0.4, num_cores=1)
+    assert sample.row_core_s >= 0.005
+    assert sample.read_s < 0.3 * sample.row_core_s
 
 
 def test_few_rows_are_repeated_up_to_a_size_and_no_further(root: Path) -> None:
