@@ -97,7 +97,7 @@ def adapt(
         return _part(whole, np.asarray(data.indices, dtype=np.int64))
     _check_holds_samples(data)
     if collate is None:
-        found = _by_columns(data)
+        found = _by_columns(data, skips)
         if found is not None:
             return found
     return _by_items(_as_map(data), batch_size, collate, seed, skips)
@@ -125,7 +125,7 @@ def _check_holds_samples(data: Any) -> None:
     )
 
 
-def _by_columns(data: Any) -> Adapted | None:
+def _by_columns(data: Any, skips: bool) -> Adapted | None:
     """Return data that needs no Python object for each sample."""
     data = reader_of(data) or data
     if is_columns(data):
@@ -135,7 +135,8 @@ def _by_columns(data: Any) -> Adapted | None:
     if isinstance(data, VectorizedDataset):
         source = ReaderSource(data, Mode.eager)
         return Adapted(source, np.arange(len(data)), how="columns in memory, copied by row")
-    if isinstance(data, BatchReader):
+    # One that fails in the middle of a batch does not say which samples could be read.
+    if isinstance(data, BatchReader) and not (skips and isinstance(data, MapDataset)):
         mode = Mode(getattr(data, "mode", Mode.lazy))
         kept = mode if mode is not Mode.streaming else Mode.cached
         return Adapted(ReaderSource(data, kept), np.arange(len(data)),

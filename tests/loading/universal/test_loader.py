@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader, Subset, TensorDataset
 
+from chirpid.data.general.columns import layout_of
 from chirpid.data.samplers import ClassBalancedSampler, WeightedSampler
 from chirpid.errors import ChirpError, ConfigError, DataError, TrainingError
 from chirpid.loading.universal.easy import make_loader
@@ -343,3 +344,18 @@ def test_loading_gives_up_workers_when_memory_runs_out_and_goes_on_with_the_same
                      say=said.append) as loader:  # fmt: skip
         assert same(list(loader), list(DataLoader(Squares(), 8)))
     assert any(line.startswith("loader: ") and "frees" in line for line in said)
+
+
+def test_a_reader_leaves_out_what_it_cannot_read() -> None:
+    class Reader(Broken):
+        layout = layout_of([Squares()[0]])
+
+        def read_into(self, ids: Any, out: Any) -> None:
+            for row, index in enumerate(ids.tolist()):
+                out.tensors[0][row], out.tensors[1][row] = self[index].values()
+
+    with make_loader(Reader(20), 8, shuffle=False, on_bad="skip") as loader:
+        seen = torch.cat([batch["square"] for batch in loader])
+    assert seen.tolist() == [i * i for i in range(20) if i % 7 != 3]
+    with make_loader(Reader(3), 8, shuffle=False) as loader:
+        assert same(list(loader), list(DataLoader(Squares(3), 8)))
