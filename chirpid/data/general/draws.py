@@ -34,8 +34,8 @@ def refuse_draws(dataset: MapDataset, layout: Layout, what: str) -> None:
     if drawn:
         raise ConfigError(
             f"{what} would keep one draw of every sample for ever: the dataset draws random "
-            f"numbers from {', '.join(drawn)}. Draw after loading, use mode='lazy', or pass freeze=True if "
-            "one draw is what you want."
+            f"numbers from {', '.join(drawn)}. Draw after loading, use mode='lazy', or pass "
+            "freeze=True if one draw is what you want."
         )
 
 

@@ -13,6 +13,7 @@ from chirpid.data.general.bad_rows import BadRows
 from chirpid.data.general.hdf5_fields import FAILURES, Field
 from chirpid.data.general.hdf5_files import OpenFiles, mapped, read_rows, reason
 from chirpid.data.general.kept_blocks import KeptBlocks
+from chirpid.data.general.row_copies import as_bytes, copy_rows
 from chirpid.data.wrap.rows import Rows, located
 from chirpid.errors import DataError
 from chirpid.storage.pages import runs_of
@@ -35,13 +36,11 @@ class MappedField:
 
     def into(self, rows: IntArray, out: Tensor, places: IntArray | None) -> None:
         rows, address = located(rows)
-        to = _bytes(out, self._field)
+        to = as_bytes(out, self._field.leaf.row_bytes)
         if places is None:
             self._rows.into(rows, address, to)
             return
-        part = torch.empty((len(rows), to.shape[1]), dtype=torch.uint8)
-        self._rows.into(rows, address, part)
-        to[torch.from_numpy(places)] = part
+        copy_rows(self._rows.rows, to, rows, places)
 
 
 class ChunkedField:
@@ -81,7 +80,8 @@ class ChunkedField:
             self._blocks.num_reads += count
         else:
             block = self._blocks.get(self._key(first), lambda: self._new(first, end))
-        out[torch.from_numpy(places)] = block[torch.from_numpy(wanted - first)]
+        row_bytes = self._field.leaf.row_bytes
+        copy_rows(as_bytes(block, row_bytes), as_bytes(out, row_bytes), wanted - first, places)
 
     def _key(self, first: int) -> tuple[int, str, int]:
         return self._number, self._field.name, first
@@ -119,11 +119,6 @@ class ChunkedField:
             path = self._files.paths[self._number]
             return BadRows(path, first, end, reason(error), self._field.name)
         return None
-
-
-def _bytes(out: Tensor, field: Field) -> Tensor:
-    """Return a part of a batch as [n, row_bytes], in its memory."""
-    return out.view(-1).view(torch.uint8).view(len(out), field.leaf.row_bytes)
 
 
 def _is_run(numbers: IntArray) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from chirpid.data.datasets.base import as_ids
+from chirpid.data.general.block_sampler import BlockSampler
 from chirpid.data.general.columns import Columns, Layout
 from chirpid.data.general.trees import Tree
 from chirpid.data.order import OrderRule
@@ -74,6 +75,10 @@ class BatchItems:
             block_segments=self.block_rows,
             window_segments=self.window_rows,
         )
+
+    def sampler(self, batch_size: int, *, seed: int = 0, drop_last: bool = False) -> BlockSampler:
+        """Return the batches of that order, for a loader."""
+        return BlockSampler(len(self), batch_size, self.order_rule(seed), drop_last)
 
 
 def window_of(block_rows: int, row_bytes: int, num_bytes: int) -> int:

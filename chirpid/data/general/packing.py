@@ -17,6 +17,7 @@ from torch import Tensor
 
 from chirpid.data.buffers import ThreadBuffers
 from chirpid.data.general.columns import Columns, Layout, Leaf
+from chirpid.data.general.row_copies import as_bytes, copy_rows
 from chirpid.data.wrap.rows import Rows, located
 from chirpid.types import IntArray
 
@@ -40,6 +41,8 @@ class Packing:
         unit = max(sizes)
         self.row_bytes = -(-ends[-1] // unit) * unit
         """Bytes of a row, such that all rows begin where the largest number may begin."""
+        self.is_bare = len(sizes) == 1
+        """Whether a row is nothing but one leaf."""
 
     def columns(self, rows: Tensor) -> Columns:
         """Return rows, uint8 [n, row_bytes], as columns in the same memory."""
@@ -72,15 +75,16 @@ class Packing:
             ids: which of the rows; all in their order if not given.
             places: the rows of the batch that they go to, each once; the first ones if not given.
         """
-        picked = None if ids is None else torch.from_numpy(ids)
-        where = None if places is None else torch.from_numpy(places)
-        for words, column in zip(self._words(rows), map(_flat, out.tensors), strict=True):
-            if where is not None:
-                column[where] = words if picked is None else words[picked]
-            elif picked is not None:
-                torch.index_select(words, 0, picked, out=column[: len(picked)])
-            else:
-                column.copy_(words)
+        if self.is_bare:
+            column = as_bytes(out.tensors[0], self.row_bytes)
+            copy_rows(rows, column, ids, places)
+            return
+        for words, flat in zip(self._words(rows), map(_flat, out.tensors), strict=True):
+            if ids is not None and places is None:
+                torch.index_select(words, 0, torch.from_numpy(ids), out=flat[: len(ids)])
+                continue
+            picked = words.numpy() if ids is None else words.numpy()[ids]
+            flat.numpy()[slice(len(picked)) if places is None else places] = picked
 
     def _words(self, rows: Tensor) -> list[Tensor]:
         """Return each leaf of rows as [n, k] words of the size of its numbers."""
@@ -99,7 +103,6 @@ class PackedRows:
         self.packing, self.rows = packing, rows
         self.columns = packing.columns(rows)
         self._whole = Rows(rows)
-        self._leaves = [Rows(tensor) for tensor in self.columns.tensors]
         self._buffers = ThreadBuffers()
 
     def into(self, ids: IntArray, out: Columns) -> None:
@@ -109,8 +112,8 @@ class PackedRows:
             IndexError: an id is not that of a row.
         """
         ids, address = located(ids)
-        if len(self._leaves) == 1 and self.packing.row_bytes == self.packing.layout.batch_row_bytes:
-            self._leaves[0].into(ids, address, out.tensors[0])
+        if self.packing.is_bare:
+            self._whole.into(ids, address, as_bytes(out.tensors[0], self.packing.row_bytes))
         elif self.packing.row_bytes <= WHOLE_ROW_BYTES:
             whole = self._buffers.take("rows", (len(ids), self.packing.row_bytes), torch.uint8)
             self._whole.into(ids, address, whole)

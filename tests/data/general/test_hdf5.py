@@ -18,10 +18,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
+from chirpid.data.general.block_sampler import BlockSampler
 from chirpid.data.general.hdf5 import HDF5Dataset
-from chirpid.data.order import batches_of
+from chirpid.data.order import OrderRule
+from chirpid.data.samplers import ShuffledSampler
 from chirpid.errors import BudgetError, ConfigError, DataError
-from chirpid.types import Mode
+from chirpid.types import Mode, Order
 from tests.examples import examples
 
 pytest.importorskip("h5py")
@@ -134,32 +136,31 @@ def test_rows_of_several_files_come_one_after_the_other(tmp_path: Path) -> None:
 def test_the_order_of_blocks_reads_each_chunk_once_in_an_epoch(tmp_path: Path) -> None:
     num_rows, images = 4000, {"chunks": (25, 5, 3), "compression": "gzip", "compression_opts": 1}
     path = write(tmp_path / "a.h5", arrays(num_rows), **images)
-    num_chunks, image_bytes = num_rows // 25, 25 * 5 * 3 * 2
-    keys, reads = np.arange(num_rows, dtype=np.uint64), {}
-    for order in ("windowed", "shuffled"):
-        dataset = HDF5Dataset(
-            path, "images", "streaming", window_bytes=num_chunks // 4 * image_bytes
-        )
-        # Blocks of the order are some chunks long, for the sake of disks; here they are one.
-        rule = dataset.order_rule(seed=3)
-        rule = type(rule)(order=type(rule.order)(order), seed=3, block_segments=25,
-                          window_segments=25 * (num_chunks // 4))  # fmt: skip
-        for ids in batches_of(rule.epoch(np.arange(num_rows), keys, 0), 64):
-            dataset.read_into(ids, dataset.layout.empty(len(ids)))
+    num_chunks, chunk_bytes, reads = num_rows // 25, 25 * 5 * 3 * 2, {}
+    for order in (Order.windowed, Order.shuffled):
+        # The own blocks of the order are some chunks long, for the sake of disks; here one.
+        rule = OrderRule(order, 3, block_segments=25, window_segments=25 * (num_chunks // 4))
+        dataset = HDF5Dataset(path, "images", window_bytes=num_chunks // 4 * chunk_bytes)
+        seen = [batch_of(dataset, ids) for ids in BlockSampler(num_rows, 64, rule).batches(0)]
+        assert sum(map(len, seen)) == num_rows
         reads[order] = dataset.num_chunk_reads
-    assert reads["windowed"] == num_chunks
-    assert reads["shuffled"] > 10 * num_chunks
+    assert reads[Order.windowed] == num_chunks
+    assert reads[Order.shuffled] > 10 * num_chunks
 
 
 def test_the_own_order_fits_the_chunks_that_are_kept(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.h5", arrays(30_000), chunks=(100, 5, 3), compression="gzip")
+    num_rows = 30_000
+    path = write(tmp_path / "a.h5", arrays(num_rows), chunks=(100, 5, 3), compression="gzip")
     dataset = HDF5Dataset(path, ("images", "labels"), "streaming", window_bytes=600_000)
-    rule, num_rows = dataset.order_rule(), len(dataset)
-    assert rule.is_windowed(num_rows)
-    order = rule.epoch(np.arange(num_rows), np.arange(num_rows, dtype=np.uint64), 0)
-    for ids in batches_of(order, 256):
-        dataset.read_into(ids, dataset.layout.empty(len(ids)))
+    sampler = dataset.sampler(256, seed=4)
+    assert sampler.rule.is_windowed(num_rows)
+    for ids in sampler.batches(1):
+        batch_of(dataset, ids)
     assert dataset.num_chunk_reads == 300
+    assert np.array_equal(np.sort(np.concatenate(sampler.batches(0))), np.arange(num_rows))
+    whole = HDF5Dataset(path).sampler(256, seed=4)
+    shuffled = ShuffledSampler(num_rows, 256, seed=4)
+    assert all(map(np.array_equal, whole.batches(2), shuffled.batches(2)))
 
 
 def test_a_damaged_chunk_is_named_or_left_out(tmp_path: Path) -> None:

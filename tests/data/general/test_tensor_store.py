@@ -22,7 +22,6 @@ from torch.utils.data import DataLoader, default_collate
 from chirpid.data.general import store_head
 from chirpid.data.general.columns import Columns
 from chirpid.data.general.tensor_store import TensorStore
-from chirpid.data.order import batches_of
 from chirpid.errors import BudgetError, ConfigError, DataError, StorageError
 from chirpid.types import Mode
 from tests.data.general.samples import NUM_ROWS, Mixed, Slow, batch_of, flip_byte, same_bits
@@ -131,10 +130,10 @@ def test_where_there_are_no_direct_reads_it_is_said(
 def test_the_order_of_blocks_reads_each_block_once_in_an_epoch(mixed: Path) -> None:
     rows = TensorStore(mixed).block_rows
     store = TensorStore(mixed, "streaming", window_bytes=3 * 2**13)
-    rule, keys = store.order_rule(seed=5), np.arange(NUM_ROWS, dtype=np.uint64)
-    assert rule.is_windowed(NUM_ROWS)
-    assert rule.window_segments == 3 * rows
-    for ids in batches_of(rule.epoch(np.arange(NUM_ROWS), keys, 0), 16):
+    sampler = store.sampler(16, seed=5)
+    assert sampler.rule.is_windowed(NUM_ROWS)
+    assert sampler.rule.window_segments == 3 * rows
+    for ids in sampler.batches(0):
         batch_of(store, ids)
     assert store.num_block_reads == -(-NUM_ROWS // rows) > 3
 
