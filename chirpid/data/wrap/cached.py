@@ -49,9 +49,9 @@ class CachedDataset:
         say: told what is not done as asked; by default a warning.
 
     Raises:
-        ConfigError: a setting is out of range; or, when samples are first asked for, they differ
-            each time, or settings do not fit what they are.
-        BudgetError: the bound is less than a sample.
+        ConfigError: a setting is out of range, or at odds with what the samples are; or samples
+            differ each time. The first, the middle and the last are looked at.
+        BudgetError: when samples are first asked for: the bound is less than one takes.
     """
 
     def __init__(
@@ -77,15 +77,18 @@ class CachedDataset:
                 "freeze=True they need not be. Set one of the two."
             )
         self.dataset, self.max_bytes = dataset, bytes_of(max_memory_usage)
-        self.policy, self._copy, self._freeze = CachePolicy(policy), copy, freeze
+        self.policy, self._copy = CachePolicy(policy), copy
         self._say = say or warnings.warn
         self._pin = pin_memory and self._can_pin(share)
-        self._form: Form | None = None
-        self._is_known = self._varies = False
-        self._shared: SharedRows | None = None
+        self._form: Form | None = look_at(dataset, may_draw=freeze)
+        self._varies = self._form is None
+        # An attribute of the instance alone: a `BatchReader` is what has one.
+        if self._form is not None:
+            self.layout: Layout = self._form.layout
+            """What each sample is; there is none where they are not numbers of one shape."""
+        # Made before there are workers.
+        self._shared = self._share() if share else None
         self._forget()
-        if share:  # before there are workers
-            self._shared = self._share()
 
     def _can_pin(self, share: bool) -> bool:
         if torch.cuda.is_available() and not share:
@@ -95,7 +98,6 @@ class CachedDataset:
         return False
 
     def _share(self) -> SharedRows:
-        self._look()
         if self._form is None:
             raise ConfigError(
                 "share=True keeps samples that are numbers of one shape; these differ, or hold "
@@ -116,7 +118,6 @@ class CachedDataset:
         cache = self._cache
         if cache is None:
             with self._lock:
-                self._look()
                 cache = self._cache = self._cache or self._begin()
         return cache
 
@@ -124,20 +125,16 @@ class CachedDataset:
         """Begin anew with nothing; but a table that is whole costs nothing, and is read on."""
         before = self._cache
         self._forget()  # the locks too, which may have been held
+        if self._shared is not None:
+            self._shared.after_fork()
         table = before.kept if isinstance(before, RowCache) else None
         if before is not None and isinstance(table, RowTable) and table.is_whole():
             table.after_fork()
             before.counts = self._counts
             self._cache = before
 
-    def _look(self) -> None:
-        if not self._is_known:
-            self._form = look_at(self.dataset, may_draw=self._freeze)
-            self._is_known, self._varies = True, self._form is None
-
     def _begin(self) -> RowCache | SampleCache:
-        info, form = get_worker_info(), self._form
-        max_bytes = self.max_bytes // (info.num_workers if info else 1)
+        form, max_bytes = self._form, self._own_bytes()
         if form is None or self._varies:
             store = SampleStore(max_bytes, policy=self.policy, copy=self._copy)
             layout = None if form is None else form.layout
@@ -146,10 +143,15 @@ class CachedDataset:
         if table is None:
             table = RowTable(form.layout, len(self.dataset), max_bytes, policy=self.policy)
             self._check_stable(table)
-            failed = table.map.pin() if self._pin and info is None else None
+            failed = table.map.pin() if self._pin and get_worker_info() is None else None
             if failed:
                 self._say(f"pin_memory true -> false: {failed}")
         return RowCache(self.dataset, form, table, copy=self._copy, counts=self._counts)
+
+    def _own_bytes(self) -> int:
+        """Return what this process may keep."""
+        info = get_worker_info()
+        return self.max_bytes // (info.num_workers if info and self._shared is None else 1)
 
     def _check_stable(self, table: RowTable) -> None:
         if not self._copy and not table.is_stable:
@@ -158,19 +160,6 @@ class CachedDataset:
                 f"{table.num_slots} of {len(self.dataset)} samples have room. Set policy='first', "
                 "copy=True or a higher max_memory_usage."
             )
-
-    @property
-    def layout(self) -> Layout:
-        """What each sample is.
-
-        Raises:
-            AttributeError: samples are not numbers of one shape.
-        """
-        with self._lock:
-            self._look()
-        if self._form is None or self._varies:
-            raise AttributeError("there is no layout: the samples are not numbers of one shape")
-        return self._form.layout
 
     @property
     def thread_safe(self) -> bool:
@@ -209,6 +198,7 @@ class CachedDataset:
         with self._lock:
             if self._cache is cache:
                 self._varies = True
+                del self.layout
                 self._cache = self._begin()
 
     def read_into(self, ids: IntArray, out: Columns) -> None:
@@ -237,7 +227,7 @@ class CachedDataset:
             "num_evicted": kept.num_evicted,
             "num_kept": kept.num_kept,
             "num_bytes": kept.nbytes,
-            "max_bytes": self.max_bytes,
+            "max_bytes": self._own_bytes(),
         }
 
     def close(self) -> None:

@@ -72,6 +72,7 @@ class RecordFile(BatchItems):
     def _open(self) -> DirectRows | Tensor:
         # Threads and the memory that requests go through do not survive fork.
         if self._reader is None or self._pid != os.getpid():
+            self.close()
             self._reader, self._pid = self._opened(), os.getpid()
         return self._reader
 

@@ -148,6 +148,10 @@ class SharedRows:
         self._rows = [Rows(tensor) for tensor in self.map.columns.tensors]
         self._lock = threading.Lock()
 
+    def after_fork(self) -> None:
+        """Forget a lock that may have been held when this process was forked."""
+        self._lock = threading.Lock()
+
     @property
     def num_kept(self) -> int:
         return int(np.count_nonzero(self.map.flags))
