@@ -16,13 +16,13 @@ except ImportError:
     LoadScopeScheduling = object
 
 ALONE = (
-    "tests/bench/test_memory_and_soak.py",  # what this process holds, and that it does not grow
-    "tests/native/test_openmp.py",  # how much processor time is taken
+    "tests/native/test_openmp.py",  # how much processor time threads take that spin
+    "tests/loading/monitor/",  # how much of its time a process is given processors
 )
-"""Files that look at what the machine does: no other test runs beside theirs."""
-TOGETHER = ("tests/e2e/", "tests/tracking/")
-"""Folders whose files share what takes seconds to make: one process runs all of such a folder."""
-FIRST = (*TOGETHER, "tests/test_docs.py", "tests/bench/", "tests/native/")
+"""Files and folders of which no test runs beside any other: they look at what is shared by all."""
+TOGETHER = (("tests/e2e/", "tests/native/test_library.py"), ("tests/tracking/",))
+"""What one process runs all of: what takes seconds to make is then made once."""
+FIRST = ("tests/e2e/", "tests/test_docs.py", "tests/tracking/", "tests/bench/", "tests/native/")
 """What lasts longest: begun at the end, one process would wait for the other."""
 
 
@@ -70,8 +70,8 @@ class FilesThenAlone(LoadScopeScheduling):
     def _split_scope(self, nodeid: str) -> str:
         if nodeid.startswith(ALONE):
             return "alone"
-        path = nodeid.partition("::")[0]
-        return next((folder for folder in TOGETHER if path.startswith(folder)), path)
+        shared = (paths[0] for paths in TOGETHER if nodeid.startswith(paths))
+        return next(shared, nodeid.partition("::")[0])
 
     def _reschedule(self, node: object) -> None:
         if "alone" in self.workqueue:

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -85,5 +86,5 @@ def test_a_part_of_the_suite_is_run_in_one_process(suite: Path, more: list[str])
 
 
 def test_the_files_that_are_named_are_there() -> None:
-    named = (*parallel.ALONE, *parallel.FIRST)
+    named = (*parallel.ALONE, *parallel.FIRST, *chain(*parallel.TOGETHER))
     assert [path for path in named if not (ROOT / path).exists()] == []
