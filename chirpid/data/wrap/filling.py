@@ -14,6 +14,7 @@ from chirpid.data.general.columns import Columns, Layout, Leaf, layout_of, leaf_
 from chirpid.data.general.protocols import BatchReader, MapDataset, getitems
 from chirpid.data.general.trees import Skeleton, Tree, is_sequence, leaves_of, skeleton_of
 from chirpid.data.wrap.budgets import Memory, bytes_of
+from chirpid.data.wrap.probes import look_at
 from chirpid.data.wrap.tables import builder
 from chirpid.errors import BudgetError, DataError
 from chirpid.storage.parallel import for_each
@@ -25,11 +26,16 @@ MOST_ROWS = 256
 
 
 def columns_from(
-    dataset: MapDataset, *, num_threads: int | None = None, max_memory: Memory | None = None
+    dataset: MapDataset,
+    *,
+    num_threads: int | None = None,
+    max_memory: Memory | None = None,
+    freeze: bool = False,
 ) -> Tree:
     """Return all samples of a dataset as columns, in the structure of a sample.
 
     Raises:
+        ConfigError: samples draw random numbers, and `freeze` is not set.
         DataError: samples differ in structure, type or shape, or hold what is no number.
         BudgetError: the columns would be larger than `max_memory`.
     """
@@ -41,6 +47,8 @@ def columns_from(
             f"{num_rows} samples take {size_text(num_bytes)}, max_memory_usage={max_memory} allows "
             f"{size_text(bytes_of(max_memory))}. Raise it, or keep some with CachedDataset."
         )
+    if not freeze:
+        look_at(dataset, may_draw=False)
     columns = layout.empty(num_rows)
     step = max(1, min(MOST_ROWS, CHUNK_BYTES // max(1, layout.batch_row_bytes)))
     read = partial(_read_rows, dataset, layout, columns)

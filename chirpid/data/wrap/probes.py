@@ -60,7 +60,7 @@ def _differ(sample: Tree, again: Tree) -> bool:
 
 def _refuse(dataset: MapDataset, drawn: list[str]) -> NoReturn:
     raise ConfigError(
-        f"A cache would keep one draw of every sample for ever: {type(dataset).__name__} draws "
-        f"random numbers from {', '.join(drawn)}. Draw behind the cache, or pass freeze=True if "
-        "one draw is what you want."
+        f"What is kept would be one draw of every sample for ever: {type(dataset).__name__} draws "
+        f"random numbers from {', '.join(drawn)}. Draw afterwards, or pass freeze=True if one draw "
+        "is what you want."
     )

@@ -61,6 +61,7 @@ class VectorizedDataset:
         *,
         num_threads: int | None = None,
         max_memory_usage: int | float | str | None = None,
+        freeze: bool = False,
     ) -> Self:
         """Return all samples of a dataset, which are to be numbers of one shape, in memory.
 
@@ -68,12 +69,18 @@ class VectorizedDataset:
             num_threads: how many ask the dataset at once; by default one, or as many as torch has
                 where the dataset says that it is `thread_safe`.
             max_memory_usage: bytes, a text such as "2 GiB", or a share of the free memory.
+            freeze: take one draw of samples that are made with random numbers.
 
         Raises:
+            ConfigError: samples draw random numbers, and `freeze` is not set.
             DataError: samples differ in structure, type or shape, or hold what is no number.
             BudgetError: the samples would take more memory than they may.
         """
-        return cls(columns_from(dataset, num_threads=num_threads, max_memory=max_memory_usage))
+        return cls(
+            columns_from(
+                dataset, num_threads=num_threads, max_memory=max_memory_usage, freeze=freeze
+            )
+        )
 
     def __len__(self) -> int:
         return self._num_rows

@@ -19,7 +19,8 @@ from chirpid import native
 from chirpid.data.general.columns import Columns
 from chirpid.data.general.protocols import BatchReader, MapDataset
 from chirpid.data.wrap.vectorized import VectorizedDataset
-from chirpid.errors import BudgetError, DataError
+from chirpid.errors import BudgetError, ConfigError, DataError
+from tests.data.wrap.sets import Draws
 
 DTYPES = [
     torch.bool, torch.uint8, torch.int8, torch.int16, torch.uint16, torch.int32, torch.int64,
@@ -340,6 +341,13 @@ def test_sample_unlike_the_others_is_named() -> None:
         VectorizedDataset.of([(1, "a")])
     with pytest.raises(DataError, match="no samples"):
         VectorizedDataset.of([])
+
+
+def test_random_samples_become_columns_only_if_that_is_wanted() -> None:
+    with pytest.raises(ConfigError, match=r"Draws draws random numbers from torch.* freeze=True"):
+        VectorizedDataset.of(Draws("torch"))
+    columns = VectorizedDataset.of(Draws("torch"), freeze=True)
+    assert same(columns[3], columns[3])
 
 
 def test_columns_over_the_bound_are_refused_before_they_are_made() -> None:
