@@ -1,6 +1,7 @@
 """The whole suite on two processors: files side by side, and at the end those that must be alone.
 
-A path, a name to select by or `-n 0` runs as ever, in one process. Without pytest-xdist, all does.
+A path, a name to select by, `-s`, `--pdb` and `-n 0` run in one process; so does all of it where
+pytest-xdist is missing.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ except ImportError:
 ALONE = (
     "tests/native/test_openmp.py",  # how much processor time threads take that spin
     "tests/loading/monitor/",  # how much of its time a process is given processors
+    "tests/loading/test_cuda.py",  # what the one GPU holds
 )
 """Files and folders of which no test runs beside any other: they look at what is shared by all."""
 TOGETHER = (("tests/e2e/", "tests/native/test_library.py"), ("tests/tracking/",))
@@ -31,10 +33,11 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     """Ask pytest-xdist for two processes where the whole suite is run and nobody said how."""
     option = config.option
     whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS and not (
-        option.keyword or option.markexpr or option.usepdb or option.collectonly
+        option.keyword or option.markexpr or option.collectonly
     )
+    watched = option.usepdb or option.trace or option.capture == "no"  # somebody sits before it
     within = "PYTEST_XDIST_WORKER" in os.environ  # one of the two, which must not ask for more
-    if whole and not within and getattr(option, "numprocesses", 0) is None:
+    if whole and not watched and not within and getattr(option, "numprocesses", 0) is None:
         option.numprocesses, option.dist = 2, "loadfile"
         option.loadscopereorder = False  # the order is that of `_turn`
 

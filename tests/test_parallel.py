@@ -79,7 +79,7 @@ def test_all_run_once_and_the_alone_ones_beside_no_other(suite: Path) -> None:
     assert len({process for _, _, process in alone}) == 1
 
 
-@pytest.mark.parametrize("more", [["-n0"], ["checks/test_b.py"], ["-k", "b"]])
+@pytest.mark.parametrize("more", [["-n0"], ["-s"], ["checks/test_b.py"], ["-k", "b"]])
 def test_a_part_of_the_suite_is_run_in_one_process(suite: Path, more: list[str]) -> None:
     _, notes = run(suite, *more)
     assert len({process for _, _, process in notes}) == 1
