@@ -62,17 +62,17 @@ class UniversalLoader(AnyLoader):
         self._at, self._current = (epoch, first), (this := object())
         asked = self._asked(epoch)[first:]
         for number, batch in enumerate(self._watched(self.loader.run(asked)), start=first):
-            if self._current is not this:
-                raise ConfigError(
-                    "This loader is iterated over anew before an iteration has ended. Take two "
-                    "loaders for two iterations at once; making one is quick."
-                )
             self._at = (epoch, number + 1)
             if "num_skipped" in batch.stages:
                 self._note_skipped(asked[number - first], batch.ids)
                 if not len(batch.ids):
                     continue
             yield self._handed_out(batch)
+            if self._current is not this:
+                raise ConfigError(
+                    "This loader is iterated over anew before an iteration has ended. Take two "
+                    "loaders for two iterations at once; making one is quick."
+                )
         self._at = (epoch + 1, 0)
         self._note_pass()
 

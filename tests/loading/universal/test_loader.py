@@ -243,13 +243,16 @@ def test_batches_larger_than_their_slot_come_through_worker_processes() -> None:
             assert sums == [100] * 7 + [50 * 200_000]
 
 
-def test_a_second_iteration_before_the_first_has_ended_is_refused() -> None:
-    loader = make_loader(X, 8)
-    first = iter(loader)
-    next(first)
-    next(iter(loader))
-    with pytest.raises(ConfigError, match="iterated over anew"):
+@pytest.mark.parametrize("way", WAYS, ids=str)
+def test_a_second_iteration_before_the_first_has_ended_is_refused(way: dict[str, Any]) -> None:
+    with make_loader(X, 8, say=quiet, **way) as loader:
+        first = iter(loader)
         next(first)
+        second = iter(loader)
+        next(second)
+        with pytest.raises(ConfigError, match="iterated over anew"):
+            next(first)
+        assert len(list(second)) == 8
 
 
 def test_an_iterator_that_is_left_costs_nothing() -> None:
