@@ -119,6 +119,22 @@ def test_first_stays_where_nothing_makes_room() -> None:
         assert stats["num_hits"] == stats["num_kept"] > 0
 
 
+def test_first_finds_more_in_shuffled_epochs_than_lru() -> None:
+    found = {}
+    for policy in ("lru", "first"):
+        cached = CachedDataset(Reader(400), max_memory_usage=61_000, policy=policy)
+        rng = np.random.default_rng(0)
+        cached.__getitems__(rng.permutation(400).tolist())
+        before = cached.stats()
+        assert 190 <= before["num_kept"] <= 210
+        for _ in range(5):
+            for ids in rng.permutation(400).reshape(-1, 20):
+                cached.__getitems__(ids.tolist())
+        found[policy] = (cached.stats()["num_hits"] - before["num_hits"]) / 2000
+    assert found["first"] == before["num_kept"] / 400
+    assert 0.1 < found["lru"] < 0.25
+
+
 def test_what_is_handed_out_may_be_changed() -> None:
     cached = CachedDataset(Fixed())
     for _ in range(3):
