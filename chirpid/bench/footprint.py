@@ -58,3 +58,8 @@ def _proportional(process: psutil.Process) -> tuple[int, int]:
         fields[name] = int(rest.split()[0]) * 1024
     files = fields.get("Pss_File", 0)
     return fields["Pss"] - files, files
+
+
+def own_bytes() -> int:
+    """Return the own memory of this process alone, which takes less time than `footprint`."""
+    return _proportional(psutil.Process())[0]

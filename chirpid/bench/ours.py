@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from chirpid.bench.timing import Case
+from chirpid.bench.timing import Case, Pass
 from chirpid.data.datasets import SegmentDataset
 from chirpid.data.order import batches_of, epoch_order
 from chirpid.loading.backends.base import LoaderBackend
@@ -15,11 +15,14 @@ from chirpid.loading.backends.processes import ProcessesBackend
 from chirpid.loading.backends.threads import ThreadsBackend
 from chirpid.loading.factory import Loader
 from chirpid.loading.memory import MemoryGuard
+from chirpid.loading.universal.base import AnyLoader
 from chirpid.seeds import U64
 from chirpid.types import Backend, Batch, IntArray, Order, StartMethod
 
 OURS = "chirpid"
 """The name of our best case in every work."""
+MAKE_LOADER = "make_loader"
+"""The name of what anyone writes, where it is not the best case."""
 
 
 def shuffled(ids: IntArray, key_N: U64, *, seed: int, epoch: int = 0) -> IntArray:
@@ -44,6 +47,16 @@ def our_case(work: str, name: str, backend: LoaderBackend, key_N: U64, batch_siz
         lambda seed: epoch(backend, key_N, batch_size=batch_size, seed=seed),
         backend.close,
     )
+
+
+def epochs(loader: AnyLoader) -> Pass:
+    """Return the passes of a loader that `make_loader` has made: the epoch of the seed."""
+
+    def run(seed: int) -> Iterator[object]:
+        loader.set_epoch(seed)
+        yield from loader
+
+    return run
 
 
 class Guarded:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 
-from chirpid.bench.ours import OURS
+from chirpid.bench.ours import MAKE_LOADER, OURS
 from chirpid.bench.timing import Row
 from chirpid.reports.canvas import BLUE, INK, SKY, SOFT, drawing, headline, light_grid
 
@@ -39,4 +39,4 @@ def draw(path: Path, rows: Sequence[Row], note: str) -> None:
 def _colour(row: Row) -> str:
     if row.case == OURS:
         return BLUE
-    return SKY if row.case.startswith(OURS) else SOFT
+    return SKY if row.case.startswith((OURS, MAKE_LOADER)) else SOFT

@@ -88,6 +88,8 @@ def _words(name: str, value: float) -> str:
         ("_ms", "ms"),
         ("_us", "µs"),
         ("_percent", "%"),
+        ("_mib", "MiB"),
+        ("_kib", "KiB"),
         ("core_s", "core-seconds"),
     ):
         if name.endswith(unit):

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from chirpid.bench import plot
+from chirpid.bench import plot, timing
 from chirpid.bench.timing import Row
 from chirpid.bench.works import WORKS
 from chirpid.cli.bench import main
@@ -22,12 +22,20 @@ ROW = {
 }  # fmt: skip
 PROMISED = {
     "floats-784", "lazy-wav", "lazy-flac", "lazy-ogg", "cached-f16", "cached-f32",
-    "transport-16mb", "folds-5x4", "train-cached", "train-lazy-flac", "resume",
+    "transport-16mb", "folds-5x4", "train-cached", "train-lazy-flac", "resume", "step-100",
+    "step-10000", "collate-784-arrays", "collate-784-tensors", "collate-64k-arrays",
+    "collate-64k-tensors", "wrap-cached", "wrap-prefetch", "slices", "slices-read",
 }  # fmt: skip
 MORE = {
     "folds-5x4": {"fold_switch_ms", "fold_first_batch_ms"},
     "train-cached": {"wait_share", "core_s"},
     "train-lazy-flac": {"wait_share", "core_s"},
+    "step-100": {"wait_percent", "wait_us", "step_ms"},
+    "step-10000": {"wait_percent", "wait_us", "step_ms"},
+    "wrap-cached": {"peak_own_mib"},
+    "wrap-prefetch": {"wait_share", "core_s", "peak_own_mib"},
+    "slices": {"new_tensors_kib"},
+    "slices-read": {"new_tensors_kib"},
     "overhead": {
         "monitor_percent",
         "sender_core_ms",
@@ -48,10 +56,14 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "before\n<!-- bench:loaders -->\nwhat was there before\n<!-- /bench:loaders -->\nafter\n"
     )
     out = ["--output", str(folder / "bench.json"), "--markdown", str(page)]
-    works = importlib.import_module("chirpid.bench.works.folds")
+    folds, overhead = (
+        importlib.import_module(f"chirpid.bench.works.{name}") for name in ("folds", "overhead")
+    )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(works, "NUM_FOLDS", 2)  # each starts workers of torch, again and again
-        patch.setattr(works, "NUM_EPOCHS", 2)
+        patch.setattr(folds, "NUM_FOLDS", 2)  # each starts workers of torch, again and again
+        patch.setattr(folds, "NUM_EPOCHS", 2)
+        patch.setattr(timing, "_MOST_REPEATS", 2)  # figures steadier than any claim here needs
+        patch.setattr(overhead, "_MANY", 200)
         patch.setattr(plot, "draw", lambda *figures: None)  # after every work, most of the time
         assert main(["loaders", *TINY, *out]) == 0
     return folder

@@ -9,8 +9,9 @@ work. Everybody trains with freed memory kept, as the engine does.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
+from functools import partial
 
 import numpy as np
 from torch import Tensor
@@ -52,7 +53,7 @@ def train_cached(bench: Bench) -> list[Row]:
             **ours,
         }
         batch = rows[:batch_size].clone()
-        return _compare(bench, "train-cached", passes, batch, ours[OURS], Truth.of(rows))
+        return compare_training(bench, "train-cached", passes, batch, ours[OURS], Truth.of(rows))
 
 
 def train_lazy_flac(bench: Bench) -> list[Row]:
@@ -85,7 +86,7 @@ def train_lazy_flac(bench: Bench) -> list[Row]:
         }
         batch, _ = dataset.fetch(np.arange(min(batch_size, samples)))
         loading = rows_without_loader(maker, range(samples), bench.cores, batch_size=batch_size)
-        return _compare(bench, "train-lazy-flac", passes, batch, loading, truth)
+        return compare_training(bench, "train-lazy-flac", passes, batch, loading, truth)
 
 
 def _passes(
@@ -101,10 +102,16 @@ def _epochs(backend: LoaderBackend, key_N: U64, batch_size: int) -> Pass:
     return lambda seed: epoch(backend, key_N, batch_size=batch_size, seed=seed)
 
 
-def _compare(
-    bench: Bench, work: str, passes: dict[str, Pass], batch: Tensor, loading: Pass, truth: Truth
-) -> list[Row]:
-    """Return the rows of training on each of `passes`, against training on one `batch` again."""
+def compare_training(
+    bench: Bench, work: str, passes: dict[str, Pass], batch: Tensor, loading: Pass, truth: Truth,
+    *, baseline: str = ALONE, also: Mapping[str, Figures] | None = None,
+) -> list[Row]:  # fmt: skip
+    """Return the rows of training on each of `passes`, and of training on one `batch` again.
+
+    Args:
+        loading: passes without a step, whose core-seconds count in the bound.
+        also: figures that are known already, by case.
+    """
     training, samples = Training(), len(truth.times_N)
 
     def reused(seed: int) -> Iterator[object]:
@@ -124,7 +131,8 @@ def _compare(
     ]
     for name, batches in passes.items():
         trained = TrainingPasses(training, batches)
-        cases.append(Case(work, name, trained.run, figures=trained.figures))
+        figures = partial(_together, trained, (also or {}).get(name, {}))
+        cases.append(Case(work, name, trained.run, figures=figures))
 
     def bound(turns: Turns) -> FloatArray:
         model_s = np.minimum(turns.figure(ALONE, "core_s"), turns.figure(ALONE_1, "core_s"))
@@ -134,9 +142,13 @@ def _compare(
 
     with kept_memory():
         return bench.compare(
-            cases, truth=truth, baseline=ALONE, limit=bound, limit_name="work-conserving bound",
+            cases, truth=truth, baseline=baseline, limit=bound, limit_name="work-conserving bound",
             samples=samples,
         )  # fmt: skip
+
+
+def _together(trained: TrainingPasses, also: Figures) -> Figures:
+    return {**trained.figures(), **also}
 
 
 class CoreSeconds:
