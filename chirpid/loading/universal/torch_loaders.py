@@ -86,12 +86,20 @@ def sampler_of(loader: DataLoader[Any], seed: int) -> Sampler:
     part = Part.of(loader.dataset)
     batches: Any = loader.batch_sampler
     if type(batches) is BatchSampler:
-        inner, size = batches.sampler, batches.batch_size
-        if type(inner) is SequentialSampler:
-            return OurSequentialSampler(part.ids, size, drop_last=batches.drop_last)
-        if type(inner) is RandomSampler and not inner.replacement and inner._num_samples is None:
-            return ShuffledSampler(part.ids, size, drop_last=batches.drop_last, seed=seed)
+        inner, size, drop_last = batches.sampler, batches.batch_size, batches.drop_last
+        if _is_of_all(inner, len(part)):
+            if type(inner) is SequentialSampler:
+                return OurSequentialSampler(part.ids, size, drop_last=drop_last)
+            return ShuffledSampler(part.ids, size, drop_last=drop_last, seed=seed)
     return TheirBatches(batches, part.id_N, seed)
+
+
+def _is_of_all(sampler: Any, num_samples: int) -> bool:
+    """Return whether a sampler of torch gives each sample of the dataset once."""
+    if type(sampler) is RandomSampler and sampler.replacement:
+        return False
+    known = type(sampler) in (RandomSampler, SequentialSampler)
+    return known and len(sampler) == len(sampler.data_source) == num_samples
 
 
 @dataclass(frozen=True, slots=True, eq=False)
