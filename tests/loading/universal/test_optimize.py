@@ -57,7 +57,7 @@ def test_what_is_larger_than_memory_is_kept_in_part_and_said() -> None:
     said: list[str] = []
     kept = optimize_dataset(Squares(5000), max_memory_usage="80 kB", say=said.append)
     assert isinstance(kept, CachedDataset)
-    assert "the samples used last" in said[0]
+    assert "the samples asked for first" in said[0]
     assert same(list(DataLoader(kept, 64)), list(DataLoader(Squares(5000), 64)))
 
 
