@@ -61,5 +61,9 @@ def _proportional(process: psutil.Process) -> tuple[int, int]:
 
 
 def own_bytes() -> int:
-    """Return the own memory of this process alone, which takes less time than `footprint`."""
-    return _proportional(psutil.Process())[0]
+    """Return the resident memory of this process alone, less mapped files, where that is told.
+
+    Between two batches it can be asked: the pages are counted already, and not walked through.
+    """
+    memory = psutil.Process().memory_info()
+    return int(memory.rss - getattr(memory, "shared", 0))

@@ -27,11 +27,14 @@ def peaks(ways: Mapping[str, Opening], seeds: Sequence[int]) -> dict[str, Figure
     Each begins anew in each turn, and goes through two epochs.
     """
     found: dict[str, list[float]] = {name: [] for name in ways}
+    gc.collect()
+    gc.freeze()  # all that is there by now need not be looked through for each
     for seed in seeds:
         for name, opening in ways.items():
             with opening() as run:
                 epochs = (batch for epoch in range(EPOCHS) for batch in run(seed + epoch))
                 found[name].append(peak_own_mib(epochs))
+    gc.unfreeze()
     return {name: {"peak_own_mib": float(np.median(mib))} for name, mib in found.items()}
 
 

@@ -68,7 +68,7 @@ def _loaders(arguments: argparse.Namespace, command: str, folder: Path) -> None:
             _write(report, Path(arguments.output))
     _console().print(table_of(report.rows))
     if arguments.markdown:
-        fill(Path(arguments.markdown), "loaders", report.markdown())
+        fill(Path(arguments.markdown), arguments.section, report.markdown())
 
 
 def _write(report: Report, path: Path) -> None:
@@ -227,6 +227,8 @@ def _parser() -> argparse.ArgumentParser:
             one.add_argument("--batch-size", type=_positive, help="rows of a batch")
         if name == "loaders":
             one.add_argument("--num-batches", type=_positive, help="instead of --samples")
+            one.add_argument("--section", default="loaders", metavar="NAME",
+                             help="where --markdown writes: after <!-- bench:NAME -->")  # fmt: skip
     return parser
 
 

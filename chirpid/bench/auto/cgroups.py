@@ -27,9 +27,9 @@ def held_to(limit: SlowDisk, pid: int, folder: Path) -> Iterator[None]:
     try:
         try:
             if (_ROOT / "cgroup.controllers").is_file():
-                made += _version_2(limit, pid, folder, own)
+                _version_2(limit, pid, folder, own, made)
             else:
-                made += _version_1(limit, pid, folder, own)
+                _version_1(limit, pid, folder, own, made)
         except OSError as error:
             raise BenchmarkError(
                 f"A slow disk needs control groups and the right to make them ({error})."
@@ -40,26 +40,26 @@ def held_to(limit: SlowDisk, pid: int, folder: Path) -> Iterator[None]:
             _leave(group)
 
 
-def _version_1(limit: SlowDisk, pid: int, folder: Path, own: str) -> list[Path]:
+def _version_1(limit: SlowDisk, pid: int, folder: Path, own: str, made: list[Path]) -> None:
     disk, memory = _ROOT / "blkio" / own, _ROOT / "memory" / own
     for group in (disk, memory):
         group.mkdir()
+        made.append(group)  # at once: it is removed also if the next line fails
     (disk / "blkio.throttle.read_bps_device").write_text(f"{_device(folder)} {limit.bytes_per_s}")
     (memory / "memory.limit_in_bytes").write_text(str(limit.spare_bytes))
     for group in (disk, memory):
         (group / "cgroup.procs").write_text(str(pid))
-    return [disk, memory]
 
 
-def _version_2(limit: SlowDisk, pid: int, folder: Path, own: str) -> list[Path]:
+def _version_2(limit: SlowDisk, pid: int, folder: Path, own: str, made: list[Path]) -> None:
     group = _ROOT / own
     with suppress(OSError):  # they are switched on already, or the next lines say what is missing
         (_ROOT / "cgroup.subtree_control").write_text("+io +memory")
     group.mkdir()
+    made.append(group)
     (group / "io.max").write_text(f"{_device(folder)} rbps={limit.bytes_per_s}")
     (group / "memory.max").write_text(str(limit.spare_bytes))
     (group / "cgroup.procs").write_text(str(pid))
-    return [group]
 
 
 def _device(folder: Path) -> str:
