@@ -17,7 +17,7 @@ from chirpid.data.general.columns import Columns, Layout
 from chirpid.data.general.hdf5_fields import Field, Fields, facts_of, look_into, structure_of
 from chirpid.data.general.hdf5_files import OpenFiles, open_file
 from chirpid.data.general.hdf5_rows import ChunkedField, FieldRows, MappedField
-from chirpid.data.general.items import BatchItems
+from chirpid.data.general.items import BatchItems, window_of
 from chirpid.data.general.kept_blocks import KeptBlocks
 from chirpid.errors import DataError
 from chirpid.storage.parallel import Progress, for_each
@@ -93,9 +93,14 @@ class Hdf5Table(BatchItems):
         self._leave_out()
 
     def _leave_out(self) -> None:
-        starts = dict(zip(self.paths, self._starts.tolist(), strict=False))
-        spans = [(starts[bad.path] + bad.first, starts[bad.path] + bad.end)
-                 for bad in self.bad if bad.path in starts]  # fmt: skip
+        starts: dict[Path, list[int]] = {}  # a file may be given twice
+        for path, start in zip(self.paths, self._starts.tolist(), strict=False):
+            starts.setdefault(path, []).append(start)
+        spans = [
+            (start + bad.first, start + bad.end)
+            for bad in self.bad
+            for start in starts.get(bad.path, ())
+        ]
         num_rows = int(self._starts[-1])
         self._left = rows_left(num_rows, spans)
         self._num_rows = num_rows if self._left is None else len(self._left)
@@ -201,12 +206,12 @@ def _window(fields: Sequence[Field], num_bytes: int) -> tuple[int, int]:
     if not chunked:
         row_bytes = max(1, sum(field.leaf.row_bytes for field in fields))
         block = max(1, ORDER_BYTES // row_bytes)
-        return block, max(1, num_bytes // row_bytes // block) * block
+        return block, window_of(block, block * row_bytes, num_bytes)
     widest = max(chunked, key=lambda field: field.leaf.row_bytes)
     block = widest.chunk_rows * max(1, ORDER_BYTES // max(1, widest.block_bytes))
     # At worst a block touches a chunk of each other dataset for itself.
     need = sum(max(block * field.leaf.row_bytes, field.block_bytes) for field in chunked)
-    return block, max(1, num_bytes // max(1, need)) * block
+    return block, window_of(block, need, num_bytes)
 
 
 def _told(fields: Sequence[Field]) -> str:

@@ -22,9 +22,9 @@ class BatchItems:
 
     layout: Layout
     block_rows: int
-    """Samples that are read together at the least."""
+    """Samples that lie together, and are read in one go."""
     window_rows: int
-    """Samples of the blocks that are kept at a time."""
+    """Samples of the blocks among which the order shuffles."""
 
     def __len__(self) -> int:
         raise AssertionError("each dataset has a length of its own")
@@ -67,7 +67,7 @@ class BatchItems:
     def order_rule(self, seed: int = 0) -> OrderRule:
         """Return the order that reads each block once in an epoch: a shuffle within windows.
 
-        A window is as many blocks as are kept. One that covers the dataset is a full shuffle.
+        A window is half as many blocks as are kept. One that covers the dataset is a full shuffle.
         """
         return OrderRule(
             order=Order.windowed,
@@ -81,7 +81,9 @@ class BatchItems:
         return BlockSampler(len(self), batch_size, self.order_rule(seed), drop_last)
 
 
-def window_of(block_rows: int, row_bytes: int, num_bytes: int) -> int:
-    """Return the rows of the whole blocks that fit into so many bytes; one block at the least."""
-    fitting = num_bytes // max(1, row_bytes)
-    return max(1, fitting // block_rows) * block_rows
+def window_of(block_rows: int, block_bytes: int, num_bytes: int) -> int:
+    """Return the rows of a window, of which two fit into so many bytes; one block at the least.
+
+    Two, since threads that are ahead begin with the next window while others end the last.
+    """
+    return max(1, num_bytes // 2 // max(1, block_bytes)) * block_rows

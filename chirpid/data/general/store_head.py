@@ -88,13 +88,18 @@ def read_head(folder: Path) -> Head | None:
         found = json.loads((folder / NAME).read_text(encoding="utf-8"))
         if found["format"] != FORMAT:
             return None
-        leaves = tuple(
-            Leaf(getattr(torch, leaf["dtype"]), tuple(leaf["shape"])) for leaf in found["leaves"]
-        )
+        leaves = tuple(_leaf(leaf) for leaf in found["leaves"])
         layout = Layout(leaves, _read(found["structure"]))
         return Head(layout, found["num_rows"], found["fingerprint"], found["chunk_rows"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
+
+
+def _leaf(written: Any) -> Leaf:
+    dtype = getattr(torch, written["dtype"])
+    if not isinstance(dtype, torch.dtype):
+        raise TypeError(f"{written['dtype']} is no type of numbers")
+    return Leaf(dtype, tuple(written["shape"]))
 
 
 def open_head(folder: Path) -> Head:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+import weakref
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -35,7 +36,6 @@ from chirpid.data.wrap.vectorized import VectorizedDataset
 from chirpid.errors import ConfigError, StorageError
 from chirpid.storage.caches import hold
 from chirpid.storage.direct import NoDirectError
-from chirpid.storage.locks import FileLock
 from chirpid.storage.parallel import Progress
 from chirpid.storage.rowstore import is_complete, verify
 from chirpid.types import IntArray, Mode, OnBad
@@ -105,13 +105,14 @@ class TensorStore(BatchItems):
         self._left = rows_left(layout.num_rows, [(bad.first, bad.end) for bad in self.bad])
         self._num_rows = layout.num_rows if self._left is None else len(self._left)
         self.block_rows = layout.chunk_rows
-        self.window_rows = window_of(self.block_rows, layout.row_bytes, self._window_bytes)
-        with ExitStack() as undo:
-            self._use = _held(self.folder)
-            if self._use is not None:
-                undo.callback(self._use.close)
+        block_bytes = self.block_rows * layout.row_bytes
+        self.window_rows = window_of(self.block_rows, block_bytes, self._window_bytes)
+        with ExitStack() as held:
+            _hold(self.folder, held)
             self._rows: StoreRows | None = self._way(rows, say)
-            undo.pop_all()
+            held.callback(self._rows.close)
+            # Also of a store that nobody closes.
+            self._end = weakref.finalize(self, held.pop_all().close)
 
     def _way(self, rows: Tensor | None, say: Say | None) -> StoreRows:
         if rows is not None:
@@ -221,11 +222,8 @@ class TensorStore(BatchItems):
 
     def close(self) -> None:
         """Release files and memory."""
-        if self._rows is not None:
-            self._rows.close()
-        if self._use is not None:
-            self._use.close()
-        self._rows = self._use = None
+        self._end()
+        self._rows = None
 
     def __getstate__(self) -> dict[str, Any]:
         # Other processes open the files themselves; rows in RAM go through shared memory.
@@ -248,6 +246,7 @@ class TensorStore(BatchItems):
         self._open(state["rows"], None)
 
 
-def _held(folder: Path) -> FileLock | None:
+def _hold(folder: Path, held: ExitStack) -> None:
     """Keep a cache from eviction; a folder of the user's own may be one that only can be read."""
-    return hold(folder) if (folder / "plan.json").exists() else None
+    if (folder / "plan.json").exists():
+        held.callback(hold(folder).close)

@@ -179,6 +179,7 @@ def test_a_damaged_chunk_is_named_or_left_out(tmp_path: Path) -> None:
         assert len(left) == len(good)
         assert same(left[:], good)
         assert left.fingerprint() != dataset.fingerprint()
+        assert len(HDF5Dataset([path, path], on_bad="skip")) == 2 * len(good)
 
 
 def test_a_file_that_was_cut_is_refused_or_left_out(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import multiprocessing
 import os
@@ -21,6 +22,7 @@ from torch.utils.data import DataLoader, default_collate
 
 from chirpid.data.general import store_head
 from chirpid.data.general.columns import Columns
+from chirpid.data.general.modes import in_mode
 from chirpid.data.general.tensor_store import TensorStore
 from chirpid.errors import BudgetError, ConfigError, DataError, StorageError
 from chirpid.types import Mode
@@ -129,7 +131,7 @@ def test_where_there_are_no_direct_reads_it_is_said(
 
 def test_the_order_of_blocks_reads_each_block_once_in_an_epoch(mixed: Path) -> None:
     rows = TensorStore(mixed).block_rows
-    store = TensorStore(mixed, "streaming", window_bytes=3 * 2**13)
+    store = TensorStore(mixed, "streaming", window_bytes=6 * 2**13)
     sampler = store.sampler(16, seed=5)
     assert sampler.rule.is_windowed(NUM_ROWS)
     assert sampler.rule.window_segments == 3 * rows
@@ -290,6 +292,19 @@ def write_slow(folder: Path, log: Path) -> None:
 
 NUM_LOOKS = 5
 """Samples that are made to see what they are, and whether they draw."""
+
+
+def test_stores_that_nobody_closes_leak_no_file(mixed: Path, tmp_path: Path) -> None:
+    in_mode(Mixed(), "cached", cache_root=tmp_path).close()
+    (cached,) = (tmp_path / "rows").iterdir()
+    gc.collect()
+    before = len(os.listdir("/proc/self/fd"))
+    for mode in KEPT_MODES:
+        for folder in (mixed, cached):
+            TensorStore(folder, mode)[0]
+    TensorStore(mixed, "lazy", direct=True, say=print)[0]
+    gc.collect()
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 def num_lines(log: Path) -> int:
