@@ -6,6 +6,7 @@ import gc
 import multiprocessing
 import os
 import pickle
+import signal
 import sys
 import threading
 from pathlib import Path
@@ -261,6 +262,7 @@ def test_a_fork_while_threads_read_does_not_hang(tmp_path: Path) -> None:
         for _ in range(5):
             child = os.fork()
             if child == 0:
+                signal.alarm(60)  # a child that hangs is a failure
                 os._exit(0 if same(batch_of(dataset, IDS), IDS) else 1)
             assert os.waitpid(child, 0)[1] == 0
     finally:
