@@ -27,6 +27,15 @@ def ram_budget(config: RootConfig, machine: Machine) -> int:
     return int(config.memory.fraction * within(machine, profile_of(config)).free_bytes)
 
 
+def largest_batch(config: RootConfig, num_segments: int) -> int:
+    """Return the samples of the largest batch that comes: one larger than the set never does."""
+    train = config.loader.batch_size
+    # Draws from several sets repeat segments: an epoch may have more samples than the sets.
+    num_draws = (config.loader.epoch_segments or 0) if config.dataset.mix else 0
+    train = min(train, max(num_segments, num_draws))
+    return max(train, min(config.loader.eval_batch_size or config.loader.batch_size, num_segments))
+
+
 def plan_of(
     config: RootConfig,
     machine: Machine,
@@ -40,7 +49,6 @@ def plan_of(
         picks: what a probe chose for the mode of `config`.
     """
     mode = config.mode.name
-    batch = max(config.loader.batch_size, config.loader.eval_batch_size or 0)
     store_bytes = spec.row_bytes * num_segments
     shards = -(-config.mode.window_segments // config.mode.shard_segments) + 1
     window_bytes = shards * config.mode.shard_segments * spec.row_bytes
@@ -48,7 +56,7 @@ def plan_of(
     traits = Traits(
         mode=mode,
         num_segments=num_segments,
-        batch_bytes=batch * spec.batch_row_bytes,
+        batch_bytes=largest_batch(config, num_segments) * spec.batch_row_bytes,
         store_bytes=store_bytes,
         resident_bytes=resident.get(mode, 0),
         heavy=mode is Mode.lazy,

@@ -104,7 +104,8 @@ def profile(resolved: Resolved, *, seconds: float, path: Path | None) -> None:
         found = measure(prepared, console, seconds=seconds)
     _print(found, prepared, console)
     if path is not None:
-        write_text(path, json.dumps(found.as_json(), indent=1) + "\n")
+        text = json.dumps(found.as_json(), indent=1) + "\n"
+        write_text(path, text, instead="Give --json a file in a folder of yours.")
         console.print(f"written: {path}")
 
 

@@ -10,9 +10,9 @@ from typing import Any
 
 from chirpid.config.resolve import SweepInfo
 from chirpid.engine.rule import FoldOutcome
+from chirpid.loading.stages import UNKNOWN, bound_phrase
 from chirpid.reports.sweep import (
     SweepJob,
-    by_speed,
     fastest_of,
     markdown,
     read_jobs,
@@ -80,17 +80,31 @@ def job_figures(job: SweepJob) -> dict[str, float]:
 
 def sweep_tags(jobs: Sequence[SweepJob], metric: str) -> dict[str, str]:
     """Return the tags of the sweep's run: the answer in words, and the description of the page."""
-    fastest = fastest_of(jobs) or by_speed(jobs)[0]
     picture = f"get-artifact?run_uuid={{{{mlflow.run_id}}}}&path={_IN_MLFLOW}/{IN_PAGE}"
     # The number of jobs is in the address, so that a browser does not show an older picture.
     picture += f"&jobs={len(jobs)}"
     return {
-        "chirpid.fastest": settings(jobs)[fastest.number],
-        "chirpid.fastest.bound_by": fastest.bound_by,
-        "chirpid.fastest.samples_per_s": f"{fastest.samples_per_s:.1f}",
+        **_fastest_tags(jobs),
         "chirpid.same_score": str(same_score(jobs)).lower(),
         "mlflow.loggedArtifacts": f'[{{"path": "{_IN_MLFLOW}/{COLUMNS}", "type": "table"}}]',
         "mlflow.note.content": markdown(
             jobs, metric=metric, plot=picture, charts=charts_address(_FASTEST, view=len(jobs) > 1)
         ),
+    }
+
+
+def _fastest_tags(jobs: Sequence[SweepJob]) -> dict[str, str]:
+    """Return which job is the fastest, once two have lasted long enough to tell.
+
+    Not before: a tag stays, and one of the first job would name it whatever came after.
+    """
+    if len(jobs) == 1:
+        return {}
+    fastest = fastest_of(jobs)
+    if fastest is None:
+        return {"chirpid.fastest.bound_by": bound_phrase(UNKNOWN)}
+    return {
+        "chirpid.fastest": settings(jobs)[fastest.number],
+        "chirpid.fastest.bound_by": fastest.bound_by,
+        "chirpid.fastest.samples_per_s": f"{fastest.samples_per_s:.1f}",
     }

@@ -12,16 +12,20 @@ from typing import IO
 
 from chirpid.errors import StorageError
 
+_ELSEWHERE = "Set paths.outputs to a folder of yours."
 
-def storage_error(error: OSError, path: Path) -> StorageError:
-    """Return `error` as one line that says what to do about it."""
+
+def storage_error(error: OSError, path: Path, *, instead: str = _ELSEWHERE) -> StorageError:
+    """Return `error` as one line that says what to do about it.
+
+    Args:
+        instead: the sentence that says how to have it written elsewhere.
+    """
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return StorageError(f"Disk full while writing {path}. Free space, or set another folder.")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return StorageError(f"Not allowed to write {path}. Set paths.outputs to a folder of yours.")
-    return StorageError(
-        f"Cannot write {path}: {error.strerror or error}. Set paths.outputs to a folder of yours."
-    )
+        return StorageError(f"Not allowed to write {path}. {instead}")
+    return StorageError(f"Cannot write {path}: {error.strerror or error}. {instead}")
 
 
 def sync_folder(folder: Path) -> None:
@@ -38,9 +42,11 @@ def sync_folder(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
+def replacing(path: Path, *, instead: str = _ELSEWHERE) -> Iterator[IO[bytes]]:
     """Open a temporary file beside `path` that takes its place when the block ends well.
 
+    Args:
+        instead: see `storage_error`.
     Raises:
         StorageError: disk full, not allowed, or another failure of the system.
     """
@@ -54,7 +60,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
         os.replace(temporary, path)
         sync_folder(path.parent)
     except OSError as error:
-        raise storage_error(error, path) from error
+        raise storage_error(error, path, instead=instead) from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -67,12 +73,12 @@ def remove_leftovers(folder: Path) -> None:
             temporary.unlink(missing_ok=True)
 
 
-def write_bytes(path: Path, data: bytes) -> None:
+def write_bytes(path: Path, data: bytes, *, instead: str = _ELSEWHERE) -> None:
     """Write `data` so that `path` holds all of it or what it held before."""
-    with replacing(path) as handle:
+    with replacing(path, instead=instead) as handle:
         handle.write(data)
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str, *, instead: str = _ELSEWHERE) -> None:
     """Write `text` as UTF-8, whole or not at all."""
-    write_bytes(path, text.encode())
+    write_bytes(path, text.encode(), instead=instead)

@@ -44,3 +44,13 @@ def test_what_cannot_be_profiled_is_told(capsys: pytest.CaptureFixture[str]) -> 
     assert main(["profile", "mode=lazy,cached"]) == 2
     assert main(["profile", "engine=asha_of_mine"]) == 2
     assert capsys.readouterr().err.count("config error: ") == 3
+
+
+def test_figures_that_cannot_be_written_are_told_with_where_to_put_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [*FAST, *DEMO, f"paths.outputs={tmp_path / 'outputs'}", "mode=lazy"]
+    assert main(["profile", *words, "--seconds", "0.5", "--json", str(tmp_path)]) == 1
+    said = capsys.readouterr().err
+    assert f"Cannot write {tmp_path}: Is a directory. Give --json a file" in said
+    assert "paths.outputs" not in said
