@@ -160,10 +160,13 @@ class DirectRows:
                     raise StorageError(f"{self.path} is cut short. See: chirpid cache verify.")
 
     def _buffer(self, size: int) -> mmap.mmap:
-        # Anonymous maps begin at a page, as direct reads want it.
+        # Anonymous maps begin at a page, as direct reads want it. Private: forked processes would
+        # else read into one and the same.
         buffer: mmap.mmap | None = getattr(self._local, "buffer", None)
         if buffer is None or len(buffer) < size:
-            buffer = self._local.buffer = mmap.mmap(-1, max(size, REQUEST_BYTES + 2 * ALIGNMENT))
+            size = max(size, REQUEST_BYTES + 2 * ALIGNMENT)
+            private = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if os.name == "posix" else {}
+            buffer = self._local.buffer = mmap.mmap(-1, size, **private)
         return buffer
 
     def _threads(self) -> ThreadPoolExecutor:

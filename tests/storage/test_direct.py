@@ -186,3 +186,24 @@ def test_a_file_system_that_refuses_says_so() -> None:
         DirectRows(refusing, layout)
     with pytest.raises(StorageError, match="Cannot read"):
         DirectRows(Path("/no/such/file"), layout)
+
+
+def test_a_forked_reader_leaves_the_rows_of_its_parent_alone(place: Path) -> None:
+    layout = RowLayout(num_rows=8, shape=(1024,), dtype="int16", chunk_rows=8)
+    values = np.repeat(np.arange(8, dtype=np.int16), 1024)
+    (place / "forked").write_bytes(values.tobytes() + bytes(layout.num_bytes - values.nbytes))
+    rows, seen = DirectRows(place / "forked", layout), []
+
+    def read_below(kept: torch.Tensor, _ids: object, _places: object) -> None:
+        child = os.fork()
+        if child == 0:  # it reads another row, into what its parent has just read to
+            rows.read(np.array([7]), lambda *_: None)
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        seen.append(kept.clone())
+
+    try:
+        rows.read(np.array([2]), read_below)
+    finally:
+        rows.close()
+    assert seen[0].unique().tolist() == [2]

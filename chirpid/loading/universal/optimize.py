@@ -39,7 +39,7 @@ def optimize_dataset(
         preload: make all samples now, by as many workers as help; else each when it is first
             asked for.
         max_memory_usage: bytes, a text such as "2 GiB", or a share of the free memory; None for
-            three quarters of it. Of a set that is larger, the samples that are asked for first are kept.
+            three quarters of it. Of a larger set, the samples that are asked for first are kept.
         num_workers: processes or threads to make samples with; None for what suits the machine.
         say: told what was done, in a line; None logs it.
 
@@ -68,9 +68,8 @@ def optimize_dataset(
         except DataError as error:
             say(f"optimize_dataset keeps samples one by one: {error}")
     elif preload and look.layout is not None:
-        say(
-            f"optimize_dataset keeps {size_text(most)} of {size_text(need)}, the samples asked for first"
-        )
+        say(f"optimize_dataset keeps {size_text(most)} of {size_text(need)}, the samples asked "
+            "for first")  # fmt: skip
     # In shuffled epochs those that stay are found again; the last used are rarely asked for soon.
     return CachedDataset(dataset, max_memory_usage=most, policy="first")
 
