@@ -13,7 +13,12 @@ from torch.utils.data import IterableDataset, Subset, TensorDataset
 
 from chirpid.data.collate import collators
 from chirpid.data.general.fill import Collate
-from chirpid.data.general.hugging_face import is_dataset_dict, reader_of
+from chirpid.data.general.hugging_face import (
+    HuggingFaceItems,
+    is_dataset_dict,
+    is_map_dataset,
+    reader_of,
+)
 from chirpid.data.general.look import Look, look_at
 from chirpid.data.general.protocols import BatchReader, MapDataset
 from chirpid.data.general.source import ItemSource, ReaderSource, Source
@@ -161,6 +166,8 @@ def _list_as_columns(data: list[Any]) -> Adapted | None:
 def _as_map(data: Any) -> MapDataset:
     if isinstance(data, pd.DataFrame):
         return FrameRows(data)
+    if is_map_dataset(data):
+        return HuggingFaceItems(data)
     if is_columns(data):
         return VectorizedDataset(data)
     if isinstance(data, tuple):

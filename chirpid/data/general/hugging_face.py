@@ -157,7 +157,28 @@ def numbers_of(array: Any) -> Numbers | None:
     return numbers.reshape(shape)
 
 
-class HuggingFaceReader:
+class HuggingFaceItems:
+    """A `datasets.Dataset` whose samples are those of a batch, as torch's `DataLoader` asks.
+
+    In numpy's format the numbers of a sample that is asked for alone are of other types.
+    """
+
+    thread_safe: ClassVar[bool] = False
+
+    def __init__(self, data: Any) -> None:
+        self.dataset = data
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: list[int]) -> list[Any]:
+        return list(self.dataset.__getitems__(indices))
+
+
+class HuggingFaceReader(HuggingFaceItems):
     """A `datasets.Dataset` whose samples are numbers of one shape, read as whole batches.
 
     Batches are what torch's `DataLoader` makes of the dataset, in the format that it has.
@@ -166,7 +187,8 @@ class HuggingFaceReader:
     thread_safe: ClassVar[bool] = True
 
     def __init__(self, data: Any, layout: Layout, stored: dict[str, Stored]) -> None:
-        self.dataset, self.layout = data, layout
+        super().__init__(data)
+        self.layout = layout
         self.mode = Mode.lazy if data.cache_files else Mode.eager
         """Whether rows lie in mapped files or in memory."""
         self._stored = stored
@@ -175,8 +197,7 @@ class HuggingFaceReader:
     @classmethod
     def of(cls, data: Any) -> HuggingFaceReader | None:
         """Return the reader, or None where a sample is not made of stored numbers alone."""
-        # As a DataLoader asks: in a batch numpy's numbers are of other types than alone.
-        (sample,) = data.__getitems__([0])
+        sample = HuggingFaceItems(data)[0]
         layout = layout_of([sample])
         if layout is None or len(layout.leaves) > MOST_LEAVES:
             return None
@@ -189,15 +210,6 @@ class HuggingFaceReader:
                 return None
             stored[name] = column
         return cls(data, layout, stored)
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __getitem__(self, index: int) -> Any:
-        return self.dataset[index]
-
-    def __getitems__(self, indices: list[int]) -> list[Any]:
-        return list(self.dataset.__getitems__(indices))
 
     def read_into(self, ids: IntArray, out: Columns) -> None:
         """Write sample `ids[i]` into row i of `out`, which has as many rows as there are ids.

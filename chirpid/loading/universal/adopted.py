@@ -14,6 +14,18 @@ from chirpid.loading.universal.passes import Passes
 from chirpid.loading.universal.settings import LoaderSettings
 from chirpid.loading.universal.torch_loaders import anew, why_not
 
+ASIDE = (
+    "on_before_batch_transfer",
+    "transfer_batch_to_device",
+    "on_after_batch_transfer",
+    "predict_dataloader",
+    "_hparams_name",
+    "CHECKPOINT_HYPER_PARAMS_KEY",
+    "CHECKPOINT_HYPER_PARAMS_NAME",
+    "CHECKPOINT_HYPER_PARAMS_TYPE",
+)
+"""What Lightning looks for in a module, and has nothing to do with our loaders."""
+
 
 class AdoptedDataModule(HandingModule):
     """The loaders of another module, made anew by `make_loader`; Lightning takes it as well.
@@ -41,7 +53,28 @@ class AdoptedDataModule(HandingModule):
                 "datasets to UniversalDataModule itself."
             )
         self.module, self.seed, self.settings = module, seed, settings
+        self.prepare_data_per_node = getattr(module, "prepare_data_per_node", True)
         self._is_set_up = False
+
+    def __getattr__(self, name: str) -> Any:
+        # Lightning takes hooks that are there for overridden, so these are there if theirs are.
+        if name in ASIDE and "module" in self.__dict__:
+            return getattr(self.module, name)
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    @property
+    def hparams(self) -> Any:
+        """What the module says about itself."""
+        return getattr(self.module, "hparams", {})
+
+    @property
+    def hparams_initial(self) -> Any:
+        """What the module said about itself when it was made."""
+        return getattr(self.module, "hparams_initial", {})
+
+    def on_exception(self, exception: BaseException) -> None:
+        """Tell the module."""
+        _call(self.module, "on_exception", exception)
 
     def prepare_data(self) -> None:
         """Have the module fetch what it needs."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 PACKAGES = ("lightning.pytorch", "pytorch_lightning")
 
@@ -17,8 +17,8 @@ class Attachable:
     nobody needs Lightning to use a module, and modules made before it was imported work as well.
     """
 
-    prepare_data_per_node: ClassVar[bool] = True
-    allow_zero_length_dataloader_with_multiple_devices: ClassVar[bool] = False
+    prepare_data_per_node: bool = True
+    allow_zero_length_dataloader_with_multiple_devices: bool = False
     trainer: Any = None
     """The Trainer of Lightning that the module was given to."""
 

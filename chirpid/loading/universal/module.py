@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import Any, Unpack
 
 from torch.utils.data import Subset
@@ -12,6 +13,7 @@ from chirpid.data.samplers import Sampler, SequentialSampler, ShuffledSampler
 from chirpid.data.samplers.checks import whole
 from chirpid.data.samplers.distributed import all_ranks
 from chirpid.errors import ConfigError
+from chirpid.loading.universal.adopted import AdoptedDataModule
 from chirpid.loading.universal.base import AnyLoader
 from chirpid.loading.universal.easy import make_loader
 from chirpid.loading.universal.handing import TRAIN, DataModule, HandingModule, entry
@@ -78,10 +80,8 @@ class UniversalDataModule(HandingModule):
         **settings: Unpack[LoaderSettings],
     ) -> None:
         super().__init__()
-        whole("batch_size", batch_size)
         whole("seed", seed, least=0)
         whole("val_take", val_take, least=0)
-        train, val, test = opened(train, val, test)
         self.batch_size, self.seed, self.drop_last = batch_size, seed, drop_last
         self.hardware, self.loader, self.collate = hardware, loader, collate
         self.settings = settings
@@ -89,28 +89,18 @@ class UniversalDataModule(HandingModule):
         """What was held out of `train`; None where nothing was."""
         self.notes: list[str] = []
         """What was decided by itself, a line each."""
-        self._test = Named.of(test, "test")
-        self._val = Named.of(val, "val")
+        train, val, test = opened(train, val, test)
         self._val_take = val_take
+        self._test, self._val = Named.of(test, "test"), Named.of(val, "val")
+        chosen = {"split": split, "group": group, "stratify": stratify}
         if is_stream(train):
-            _refuse(val is not None and val_take > 0, "val_take", "val is given")
-            _refuse(split is not None, "split", "the samples of a stream have no numbers")
-            _refuse(group not in ("auto", None), "group", "nothing is drawn from a stream")
-            _refuse(stratify is not None, "stratify", "nothing is drawn from a stream")
-            self._train = self._of_stream(train)
-            return
-        _refuse(val_take > 0, "val_take", "train is no stream; val_fraction holds some out")
-        self._train = Part.of(train)
-        if val is not None:
-            for name, given in (("split", split), ("stratify", stratify)):
-                _refuse(given is not None, name, "val is given")
-            _refuse(group not in ("auto", None), "group", "val is given")
-        elif split is not None:
-            self._hold(train, given_split(split, len(self._train)))
-        elif val_fraction:
-            self._hold(train, self._drawn(train, val_fraction, group, stratify))
+            self._train = self._of_stream(train, chosen)
+        else:
+            self._train = self._of_rows(train, val_fraction, chosen)
 
-    def _of_stream(self, train: Any) -> Part:
+    def _of_stream(self, train: Any, chosen: dict[str, Any]) -> Part:
+        """Return what is trained on, and take note of what is held out."""
+        _refuse(chosen, "the samples of a stream are not drawn from")
         if not self._val_take:
             if not self._val.parts:
                 self.notes.append(
@@ -118,9 +108,30 @@ class UniversalDataModule(HandingModule):
                     "val_take=n holds out its first n samples."
                 )
             return Part.of(train)
+        if self._val.parts:
+            _refuse({"val_take": self._val_take}, "val is given")
         part, held = first_held_out(train, self._val_take)
         self._val = Named({"val": held})
         return part
+
+    def _of_rows(self, train: Any, fraction: float, chosen: dict[str, Any]) -> Part:
+        """Return what is trained on, and take note of what is held out."""
+        if self._val_take:
+            _refuse({"val_take": self._val_take}, "train is no stream, so val_fraction is for it")
+        whole_set = Part.of(train)
+        if self._val.parts:
+            _refuse(chosen, "val is given")
+            return whole_set
+        if chosen["split"] is not None:
+            _refuse({**chosen, "split": None}, "split is given")
+            self.split = given_split(chosen["split"], len(whole_set))
+        elif fraction:
+            self.split = self._drawn(train, fraction, chosen["group"], chosen["stratify"])
+        else:
+            _refuse(chosen, "nothing is held out")
+            return whole_set
+        self._val = Named({"val": Part.of(train, self.split.val_N)})
+        return Part.of(train, self.split.train_N)
 
     def _drawn(self, train: Any, fraction: float, group: Any, stratify: Any) -> Split:
         if isinstance(group, str) and group == "auto":
@@ -135,24 +146,31 @@ class UniversalDataModule(HandingModule):
             label_N=None if stratify is None else values_of(train, stratify, "stratify"),
         )
 
-    def _hold(self, train: Any, split: Split) -> None:
-        self.split = split
-        self._train = Part.of(train, split.train_N)
-        self._val = Named({"val": Part.of(train, split.val_N)})
+    @property
+    def batch_size(self) -> int:
+        """Samples a batch. Setting it makes all loaders anew, from their first epoch on."""
+        return self._batch_size
+
+    @batch_size.setter
+    def batch_size(self, value: int) -> None:
+        self._batch_size = whole("batch_size", value)
+        self.close()
+        self._last.clear()
+        self._resume.clear()
 
     @classmethod
-    def of(cls, module: Any, *, seed: int = 0, **settings: Unpack[LoaderSettings]) -> Any:
+    def of(
+        cls, module: Any, *, seed: int = 0, **settings: Unpack[LoaderSettings]
+    ) -> AdoptedDataModule:
         """Return somebody else's data module with its loaders made anew by `make_loader`.
 
         See `AdoptedDataModule`.
         """
-        from chirpid.loading.universal.adopted import AdoptedDataModule
-
         return AdoptedDataModule(module, seed=seed, **settings)
 
     def train_dataloader(self) -> Passes:
         """Return the loader to train by; iterating over it again is the next epoch."""
-        return self._training(TRAIN, lambda: Passes(self._loader_of(self._train, trains=True)))
+        return self._training(TRAIN, partial(self._passes_of, self._train, trains=True))
 
     def val_dataloader(self) -> Any:
         """Return the loader to validate by, a list or dict if several were given, [] if none."""
@@ -167,16 +185,16 @@ class UniversalDataModule(HandingModule):
         return self
 
     def _fixed(self, named: Named, role: str) -> Any:
-        made = {
-            name: self._kept(
-                f"{role} {name}",
-                lambda part=part: Passes(self._loader_of(part, trains=False), is_fixed=True),  # type: ignore[misc]
-            )
-            for name, part in named.parts.items()
-        }
+        made = {}
+        for name, part in named.parts.items():
+            make = partial(self._passes_of, part, trains=False)
+            made[name] = self._kept(f"{role} {name}", make)
         if named.kind is None:
             return next(iter(made.values()))
         return made if named.kind is dict else list(made.values())
+
+    def _passes_of(self, part: Part, *, trains: bool) -> Passes:
+        return Passes(self._loader_of(part, trains=trains), is_fixed=not trains)
 
     def _loader_of(self, part: Part, *, trains: bool) -> AnyLoader:
         sampler: Sampler | None = None
@@ -192,7 +210,7 @@ class UniversalDataModule(HandingModule):
                 sampler = SequentialSampler(part.ids, self.batch_size)
             sampler = share_of_rank(sampler, trains=trains, say=self._say)
         elif part.id_N is not None:
-            data = Subset(data, part.id_N.tolist())
+            data = Subset(data, part.id_N)  # type: ignore[arg-type]  # an array is enough
         return make_loader(
             data, self.batch_size, trains, self.hardware, self.loader, self.seed,
             sampler=sampler, drop_last=drop_last, collate=self.collate, **self.settings,
@@ -244,6 +262,8 @@ class UniversalDataModule(HandingModule):
         return f"{counts}: {self.split.fingerprint()}"
 
 
-def _refuse(given: bool, name: str, why: str) -> None:
-    if given:
-        raise ConfigError(f"{name} has no meaning here: {why}. Leave it out.")
+def _refuse(chosen: dict[str, Any], why: str) -> None:
+    """Refuse what is given and would be ignored."""
+    for name, value in chosen.items():
+        if value is not None and not (isinstance(value, str) and value == "auto"):
+            raise ConfigError(f"{name} has no meaning here: {why}. Leave it out.")

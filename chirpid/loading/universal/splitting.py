@@ -112,8 +112,8 @@ def _check_enough(num_samples: int, group_N: pd.Series[Any] | None) -> None:
         raise DataError(f"{num_samples} sample cannot be split into two sides. {how}")
     if group_N is not None and group_N.nunique() < 2:
         raise DataError(
-            f"All {num_samples} samples are of one group, {group_N.tolist()[0]!r}, which cannot be on "
-            f"both sides. {how}"
+            f"All {num_samples} samples are of one group, {group_N.tolist()[0]!r}, which cannot be "
+            f"on both sides. {how}"
         )
 
 

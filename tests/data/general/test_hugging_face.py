@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import pickle
 from collections.abc import Iterator
 from pathlib import Path
@@ -129,6 +130,17 @@ def test_rows_of_unlike_length_and_gaps_are_left_to_the_dataset(columns: dict[st
     assert reader_of(datasets.Dataset.from_dict(columns).with_format("torch")) is None
 
 
+def test_samples_that_are_made_one_by_one_have_the_types_of_batches() -> None:
+    value = datasets.Value
+    features = datasets.Features({"n": value("int16"), "x": datasets.List(value("int32"))})
+    columns = {"n": list(range(50)), "x": [[1, 2]] * 33 + [[1, 2, 3]] + [[1, 2]] * 16}
+    dataset = datasets.Dataset.from_dict(columns, features=features).with_format("numpy")
+    assert reader_of(dataset) is None
+    ours, theirs = make_loader(dataset, 4, shuffle=False, backend="inline"), DataLoader(dataset, 4)
+    for _, mine, other in zip(range(8), ours, theirs, strict=False):
+        check_same(mine, other)
+
+
 def test_numbers_beyond_int64_are_left_to_the_dataset() -> None:
     large = pa.table({"x": pa.array([1, 2**63], pa.uint64())})
     assert reader_of(datasets.Dataset(large)) is None
@@ -198,7 +210,7 @@ def test_a_stream_gives_the_batches_of_torch_and_goes_on_where_it_was() -> None:
     for ours, other in zip(loader, theirs, strict=True):
         check_same(ours, other)
     shuffled = [batch["x"].tolist() for batch in make_loader(stream(), 3, seed=5, window=9)]
-    assert sorted(sum(shuffled, [])) == list(range(20))
+    assert sorted(itertools.chain(*shuffled)) == list(range(20))
     for num_done in range(len(shuffled)):
         first = make_loader(stream(), 3, seed=5, window=9)
         batches = iter(first)

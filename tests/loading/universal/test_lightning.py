@@ -151,9 +151,9 @@ def test_a_resumed_fit_is_the_fit_that_never_stopped(
 
 
 def test_a_checkpoint_of_another_split_is_refused(tmp_path: Path) -> None:
-    done = trainer(tmp_path, 1)
+    done, path = trainer(tmp_path, 1), tmp_path / "last.ckpt"
     done.fit(Net(), rows_module())
-    done.save_checkpoint(tmp_path / "last.ckpt")
+    done.save_checkpoint(path)
     with pytest.raises(ValueError, match="could be validated"):
         trainer(tmp_path).fit(
             Net(), rows_module(val_fraction=0.5), ckpt_path=tmp_path / "last.ckpt"
@@ -246,6 +246,9 @@ class Theirs(pl.LightningDataModule):  # type: ignore[misc, name-defined]
     def state_dict(self) -> dict[str, Any]:
         return {"mine": 3}
 
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        return [batch[0], batch[1], batch[2] + 100]
+
 
 def test_a_module_of_lightning_is_taken_over(tmp_path: Path) -> None:
     theirs = Theirs()
@@ -256,6 +259,7 @@ def test_a_module_of_lightning_is_taken_over(tmp_path: Path) -> None:
     trainer(tmp_path, 2).fit(plain, theirs)
     assert sorted(flat(whole.trained)) == sorted(flat(plain.trained))
     assert whole.validated == plain.validated
+    assert min(flat(whole.trained)) == 100
     saving = pl.callbacks.ModelCheckpoint(dirpath=tmp_path, save_top_k=-1, every_n_train_steps=5)
     trainer(tmp_path, 1, callbacks=[saving]).fit(Net(), UniversalDataModule.of(Theirs(), seed=3))
     (path,) = tmp_path.glob("*.ckpt")

@@ -42,6 +42,10 @@ class Items(Dataset[Any]):
         return {"id": index, "parity": "odd" if index % 2 else "even"}
 
 
+def first_of(samples: list[Any]) -> torch.Tensor:
+    return torch.stack([sample[0] for sample in samples])
+
+
 class Stream(IterableDataset[Any]):
     def __iter__(self) -> Iterator[Any]:
         return iter(range(NUM))
@@ -217,6 +221,18 @@ def test_a_state_goes_on_after_the_last_batch(make: Any) -> None:
         loader = second.train_dataloader()
         rest = [b.tolist() for b in loader] + [b.tolist() for b in loader]
         assert rest[: len(batches) - num_done] == batches[num_done:]
+
+
+def test_another_batch_size_makes_other_loaders() -> None:
+    module = UniversalDataModule(IDS, batch_size=4)
+    loader = module.train_dataloader()
+    next(iter(loader))
+    module.batch_size = 8
+    assert [len(batch) for batch in module.train_dataloader()] == [8, 8]
+    module.batch_size = 4
+    assert module.state_dict() == UniversalDataModule(IDS, batch_size=4).state_dict()
+    with pytest.raises(ConfigError, match="batch_size is 0"):
+        module.batch_size = 0
 
 
 def test_a_state_of_another_seed_or_split_is_refused() -> None:
