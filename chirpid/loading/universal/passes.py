@@ -53,18 +53,16 @@ class Passes:
             # A trainer may have begun a pass of this epoch already, and left it.
             self.loader.set_epoch(self.progress().epoch)
         self._is_resumed = False
-        if not isinstance(self.loader, StreamLoader):
-            yield from self.loader
-            return
+        yield from self._noted() if isinstance(self.loader, StreamLoader) else self.loader
+
+    def _noted(self) -> Iterator[Any]:
+        """Yield the batches of a stream, and note where it was before each."""
         batches, self._before = iter(self.loader), None
-        while True:
+        before = self.loader.state_dict()
+        for batch in batches:
+            self._before = before
+            yield batch
             before = self.loader.state_dict()
-            for batch in batches:
-                self._before = before
-                yield batch
-                break
-            else:
-                return
 
     def set_epoch(self, epoch: int) -> None:
         """Have the next pass be of this epoch; where a state was loaded, from its batch on."""
