@@ -125,7 +125,8 @@ class Words(RowGather):
 
 def as_bytes(rows: Tensor, row_bytes: int) -> np.ndarray[Any, Any]:
     """Return the memory of contiguous rows as an array of bytes [N, row_bytes], or of numbers."""
-    flat = rows.view(-1).view(torch.uint8).numpy()
+    # A single row is contiguous whatever its strides are, and torch's view minds them.
+    flat = rows.as_strided((rows.numel(),), (1,)).view(torch.uint8).numpy()
     if row_bytes in _ONE_NUMBER:
         return flat.view(_ONE_NUMBER[row_bytes])
     return flat.reshape(len(rows), row_bytes)

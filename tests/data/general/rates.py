@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from chirpid.data.general.hdf5 import HDF5Dataset
-from chirpid.data.general.tensor_store import TensorStore
+from chirpid.data.hdf5.dataset import HDF5Dataset
 from chirpid.data.samplers import ShuffledSampler
+from chirpid.data.tensors.store import TensorStore
 from tests.data.general.h5_files import h5py, write
 
 NUM_ROWS, ROW, BATCH, REPETITIONS = 8192, (64, 64), 64, 3

@@ -22,7 +22,7 @@ DTYPES = [
     "value",
     [True, 3, 2.5, np.float32(1), np.int16(2), np.bool_(True), np.zeros((2, 3), np.float16),
      np.zeros((0, 4)), torch.zeros(3, dtype=torch.bfloat16), torch.tensor(1j)],
-    ids=repr,
+    ids=lambda value: type(value).__name__,
 )  # fmt: skip
 def test_a_leaf_is_what_torchs_collate_makes_of_it(value: object) -> None:
     batch = default_collate([value, value])
@@ -33,7 +33,7 @@ def test_a_leaf_is_what_torchs_collate_makes_of_it(value: object) -> None:
     "value",
     ["text", b"bytes", None, 2**70, object(), np.array(["a"]), np.array([1], dtype=object),
      np.zeros(2, dtype=">f4"), torch.zeros(2, 2).to_sparse()],
-    ids=repr,
+    ids=lambda value: type(value).__name__,
 )  # fmt: skip
 def test_what_is_no_plain_number_is_no_leaf(value: object) -> None:
     assert leaf_of(value) is None

@@ -354,3 +354,11 @@ def test_columns_over_the_bound_are_refused_before_they_are_made() -> None:
     plain = Squares(10**9)
     with pytest.raises(BudgetError, match=r"take 29\.8 GiB, max_memory_usage=1 GiB allows 1\.0"):
         VectorizedDataset.of(plain, max_memory_usage="1 GiB")
+
+
+def test_one_sample_cut_out_of_others_is_read_like_any() -> None:
+    column = torch.arange(6, dtype=torch.int16)[::2][1:2]
+    kept = VectorizedDataset(column)
+    out = kept.layout.empty(2)
+    kept.read_into(np.array([0, 0]), out)
+    assert out.tensors[0].tolist() == [2, 2]

@@ -1,0 +1,1 @@
+"""Rows of HDF5 files as samples."""

@@ -1,0 +1,1 @@
+"""Samples of one shape kept in RAM or on the disk, in any mode."""
