@@ -132,13 +132,13 @@ class Bench:
 
     def compare(
         self, cases: Sequence[Case], *, truth: Truth, baseline: str, limit: Limit, samples: int,
-        limit_name: str = "limit", more_turns: int = 1,
+        limit_name: str = "limit", more_turns: int = 1, budget_s: float | None = None,
     ) -> list[Row]:  # fmt: skip
-        """Return the rows of a work."""
+        """Return the rows of a work. A budget of its own is for one whose turns take long."""
         return compare(
             cases, truth=truth, baseline=baseline, limit=limit, limit_name=limit_name,
             num_samples=samples, seeds=range(self.options.seeds * more_turns), say=self.say,
-            budget_s=self.options.budget_s,
+            budget_s=budget_s or self.options.budget_s,
         )  # fmt: skip
 
 

@@ -31,11 +31,15 @@ def peaks(ways: Mapping[str, Opening], seeds: Sequence[int]) -> dict[str, Figure
     gc.freeze()  # all that is there by now need not be looked through for each
     for seed in seeds:
         for name, opening in ways.items():
-            with opening() as run:
-                epochs = (batch for epoch in range(EPOCHS) for batch in run(seed + epoch))
-                found[name].append(peak_own_mib(epochs))
+            found[name].append(peak_own_mib(_epochs(opening, seed)))
     gc.unfreeze()
     return {name: {"peak_own_mib": float(np.median(mib))} for name, mib in found.items()}
+
+
+def _epochs(opening: Opening, seed: int) -> Iterator[object]:
+    with opening() as run:
+        for epoch in range(EPOCHS):
+            yield from run(seed + epoch)
 
 
 def peak_own_mib(batches: Iterable[object]) -> float:

@@ -56,14 +56,16 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "before\n<!-- bench:loaders -->\nwhat was there before\n<!-- /bench:loaders -->\nafter\n"
     )
     out = ["--output", str(folder / "bench.json"), "--markdown", str(page)]
-    folds, overhead = (
-        importlib.import_module(f"chirpid.bench.works.{name}") for name in ("folds", "overhead")
+    folds, overhead, steps = (
+        importlib.import_module(f"chirpid.bench.works.{name}")
+        for name in ("folds", "overhead", "steps")
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(folds, "NUM_FOLDS", 2)  # each starts workers of torch, again and again
         patch.setattr(folds, "NUM_EPOCHS", 2)
         patch.setattr(timing, "_MOST_REPEATS", 2)  # figures steadier than any claim here needs
         patch.setattr(overhead, "_MANY", 200)
+        patch.setattr(steps, "CHANNELS", (2, 4))
         patch.setattr(plot, "draw", lambda *figures: None)  # after every work, most of the time
         assert main(["loaders", *TINY, *out]) == 0
     return folder

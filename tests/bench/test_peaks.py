@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from chirpid.bench.footprint import MIB
 from chirpid.bench.peaks import new_tensors_kib, peak_own_mib, peaks
 from chirpid.bench.timing import Pass
 
@@ -28,6 +31,18 @@ def test_the_peak_counts_what_is_held_together_and_not_what_came_one_after_anoth
     assert peak_own_mib(held.append(large()) for _ in range(2)) > 1.8 * LARGE_MIB
 
 
+def test_shared_memory_counts_and_what_was_there_before_does_not() -> None:
+    kept = large()
+
+    def shares() -> Iterator[object]:
+        shared = mmap.mmap(-1, LARGE_MIB * MIB)
+        np.frombuffer(shared, dtype=np.uint8)[:] = 1
+        yield shared
+
+    assert peak_own_mib(shares()) == pytest.approx(LARGE_MIB, rel=0.5)
+    assert len(kept)
+
+
 def test_ways_begin_anew_in_each_turn_and_go_through_two_epochs() -> None:
     told: list[str] = []
 
@@ -39,10 +54,13 @@ def test_ways_begin_anew_in_each_turn_and_go_through_two_epochs() -> None:
 
         told.append("begins")
         yield run
+        told.append("ends")
 
     figures = peaks({"way": opening}, [3, 4])
     assert set(figures["way"]) == {"peak_own_mib"}
-    assert told == ["begins", "epoch 3", "epoch 4", "begins", "epoch 4", "epoch 5"]
+    assert told == [
+        "begins", "epoch 3", "epoch 4", "ends", "begins", "epoch 4", "epoch 5", "ends",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -35,12 +35,12 @@ def collate(bench: Bench, size: str, kind: str) -> list[Row]:
     lists = _lists(rows, kind, batch_size)
     ways: dict[str, Pass] = {
         BASELINE: _each(lists, default_collate),
-        OURS: _filled(lists, batch_size),
-        f"{OURS} DefaultCollator": _each(lists, DefaultCollator()),
-        f"{OURS} DefaultCollator, out": _over_earlier(lists),
+        OURS: _each(lists, DefaultCollator()),
+        f"{OURS} out": _over_earlier(lists),
         f"{OURS} PreallocatedBuffer": _each(
             lists, PreallocatedBuffer(lists[0][0], batch_size).collate
         ),
+        f"{OURS} fill": _filled(lists, batch_size),
     }
     cases = [
         Case(work, LIMIT, copies_on_one_thread(rows, batch_size)),

@@ -19,7 +19,7 @@ from chirpid.bench.peaks import new_tensors_kib
 from chirpid.bench.plain import BASELINE, one_pass
 from chirpid.bench.timing import Case, Pass, Row
 from chirpid.bench.truth import Truth, unpack
-from chirpid.data.general.tensor_store import TensorStore
+from chirpid.data.tensors.store import TensorStore
 from chirpid.data.wrap import VectorizedDataset
 from chirpid.loading.universal.easy import make_loader
 

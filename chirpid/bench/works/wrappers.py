@@ -28,6 +28,7 @@ from chirpid.loading.universal.easy import make_loader
 from chirpid.loading.universal.optimize import optimize_dataset
 
 FIRST = f"{OURS} first epoch"
+NUM_RECORDINGS, BATCH_SIZE = 320, 32
 TOLERANCE_DB = 1e-3
 """The same code on the same file; how a library adds up may depend on where memory lies."""
 
@@ -40,8 +41,8 @@ class ThreadSafeRecordings(PlainRecordings):
 
 def wrap_cached(bench: Bench) -> list[Row]:
     """Return the rows of `wrap-cached`. Its limit is a copy of the log-mels."""
-    work, batch_size = "wrap-cached", bench.batch_size(64)
-    samples = bench.samples(640, batch_size=batch_size)
+    work, batch_size = "wrap-cached", bench.batch_size(BATCH_SIZE)
+    samples = bench.samples(NUM_RECORDINGS, batch_size=batch_size)
     dataset = _dataset(bench.recordings("wav", samples), PlainRecordings)
     quiet = bench.say  # a line of what `optimize_dataset` made is progress, and no warning
     loader = partial(make_loader, batch_size=batch_size, say=quiet)
@@ -69,8 +70,8 @@ def wrap_cached(bench: Bench) -> list[Row]:
 
 def wrap_prefetch(bench: Bench) -> list[Row]:
     """Return the rows of `wrap-prefetch`: a network is trained while threads decode ahead."""
-    batch_size = bench.batch_size(32)
-    samples = bench.samples(320, batch_size=batch_size)
+    batch_size = bench.batch_size(BATCH_SIZE)
+    samples = bench.samples(NUM_RECORDINGS, batch_size=batch_size)
     dataset = _dataset(bench.recordings("wav", samples), ThreadSafeRecordings)
     ways: dict[str, Opening] = {
         BASELINE: partial(_torch_opened, lambda: dataset, batch_size),
