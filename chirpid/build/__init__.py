@@ -16,10 +16,12 @@ from chirpid.build.data import (
 )
 from chirpid.build.fields import picked
 from chirpid.build.plan import (
+    largest_eval_batch,
     plan_of,
     profile_of,
     ram_budget,
     store_options,
+    window_bytes,
 )
 from chirpid.build.train import (
     device_of,
@@ -37,6 +39,7 @@ __all__ = [
     "folds_of",
     "frontend_of",
     "frontend_settings",
+    "largest_eval_batch",
     "maker_of",
     "manifest_of",
     "model_maker",
@@ -50,4 +53,5 @@ __all__ = [
     "task_of",
     "train_rule",
     "try_model",
+    "window_bytes",
 ]

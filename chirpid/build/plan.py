@@ -29,11 +29,21 @@ def ram_budget(config: RootConfig, machine: Machine) -> int:
 
 def largest_batch(config: RootConfig, num_segments: int) -> int:
     """Return the samples of the largest batch that comes: one larger than the set never does."""
-    train = config.loader.batch_size
     # Draws from several sets repeat segments: an epoch may have more samples than the sets.
     num_draws = (config.loader.epoch_segments or 0) if config.dataset.mix else 0
-    train = min(train, max(num_segments, num_draws))
-    return max(train, min(config.loader.eval_batch_size or config.loader.batch_size, num_segments))
+    train = min(config.loader.batch_size, max(num_segments, num_draws))
+    return max(train, largest_eval_batch(config, num_segments))
+
+
+def largest_eval_batch(config: RootConfig, num_segments: int) -> int:
+    """Return the same of validation alone."""
+    return min(config.loader.eval_batch_size or config.loader.batch_size, num_segments)
+
+
+def window_bytes(config: RootConfig, spec: RowSpec, num_segments: int) -> int:
+    """Return the RAM that the window of mode=streaming takes."""
+    shards = -(-config.mode.window_segments // config.mode.shard_segments) + 1
+    return min(num_segments, shards * config.mode.shard_segments) * spec.row_bytes
 
 
 def plan_of(
@@ -50,9 +60,8 @@ def plan_of(
     """
     mode = config.mode.name
     store_bytes = spec.row_bytes * num_segments
-    shards = -(-config.mode.window_segments // config.mode.shard_segments) + 1
-    window_bytes = shards * config.mode.shard_segments * spec.row_bytes
-    resident = {Mode.eager: store_bytes, Mode.streaming: min(store_bytes, window_bytes)}
+    streamed = window_bytes(config, spec, num_segments)
+    resident = {Mode.eager: store_bytes, Mode.streaming: streamed}
     traits = Traits(
         mode=mode,
         num_segments=num_segments,

@@ -23,33 +23,41 @@ from chirpid.loading.advice import (
     LEAST_S,
     TOO_SHORT,
     Advice,
-    Ways,
     advise,
-    at_most,
 )
+from chirpid.loading.stages import UNKNOWN
 from chirpid.loading.tune import Costs, Limits, Setting, Work, is_off
+from chirpid.loading.tune.choose import TrialKey, trial_key
 from chirpid.loading.tune.memory import Found, recall
-from chirpid.loading.tune.model import batch_seconds
+from chirpid.loading.tune.model import Measured, batch_seconds
+from chirpid.loading.ways import Ways, at_most
 from chirpid.types import Backend, Mode, Policy
 
 if TYPE_CHECKING:
+    from chirpid.cli.course import Course
     from chirpid.cli.prepare import Prepared
     from chirpid.engine.rule import FoldOutcome
 
 _FREE = 0.9
 """Share of the free memory that a budget may be raised to."""
+_MIXED = Advice("Loading was changed within each epoch: no figures are of one plan.", UNKNOWN)
 
 
 def results(
-    prepared: Prepared, outcomes: Sequence[FoldOutcome], *, whole: bool
+    prepared: Prepared,
+    outcomes: Sequence[FoldOutcome],
+    *,
+    whole: bool,
+    course: Course | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Return {"advice": ...} for results.json.
 
     Args:
         whole: the run was not stopped and resumed.
+        course: the plans that it went under; None if that was the prepared one.
     """
     try:
-        advice, share = _of_run(prepared, outcomes, whole=whole)
+        advice, share = _of_run(prepared, outcomes, whole=whole, course=course)
     except Exception as error:  # noqa: BLE001 - hours of training are not lost for want of advice
         why = (str(error).splitlines() or [""])[0]
         why = f"{type(error).__name__}: {why}" if not isinstance(error, ChirpError) else why
@@ -58,19 +66,40 @@ def results(
 
 
 def _of_run(
-    prepared: Prepared, outcomes: Sequence[FoldOutcome], *, whole: bool
+    prepared: Prepared, outcomes: Sequence[FoldOutcome], *, whole: bool, course: Course | None
 ) -> tuple[Advice, float | None]:
-    figures, work = _mean(outcomes), work_now(prepared)
+    figures = _mean(outcomes)
     if figures is None:
         return TOO_SHORT, None
-    if _is_short(figures, outcomes, work):
-        advice, share = TOO_SHORT, None
+    if course is not None and course.has_changed:
+        advice, share = _of_last_plan(prepared, course)
     else:
-        achieved = Achieved.of(figures, work.batch_size, epoch_samples=work.train_samples)
-        advice, share = advice_of(prepared, achieved, work, found=_recalled(prepared))
+        num_epochs = sum(len(one.history) for one in outcomes)
+        advice, share = _of_epochs(prepared, figures, num_epochs, course)
     if note := _far_apart(prepared, figures["loader/samples_per_s"], whole=whole):
         advice = replace(advice, sentence=f"{advice.sentence} {note}")
     return advice, share
+
+
+def _of_last_plan(prepared: Prepared, course: Course) -> tuple[Advice, float | None]:
+    """Return what is said of the epochs under the plan that the run ended with."""
+    if (last := course.last) is None:
+        return _MIXED, None
+    num_epochs = course.num_epochs(last)
+    advice, share = _of_epochs(prepared, course.figures(last), num_epochs, course)
+    epochs = "the epoch" if num_epochs == 1 else f"the {num_epochs} epochs"
+    of_what = f"This is of {epochs} under {last.text}, to which loading had been changed."
+    return replace(advice, sentence=f"{advice.sentence} {of_what}"), share
+
+
+def _of_epochs(
+    prepared: Prepared, figures: Mapping[str, float], num_epochs: int, course: Course | None
+) -> tuple[Advice, float | None]:
+    work = work_now(prepared)
+    if _is_short(figures, num_epochs, work):
+        return TOO_SHORT, None
+    achieved = Achieved.of(figures, work.batch_size, epoch_samples=work.train_samples)
+    return advice_of(prepared, achieved, work, found=_recalled(prepared), course=course)
 
 
 def line(told: Mapping[str, Any]) -> str | None:
@@ -109,24 +138,65 @@ def work_now(prepared: Prepared) -> Work:
 
 
 def advice_of(
-    prepared: Prepared, achieved: Achieved, work: Work, *, found: Found | None
+    prepared: Prepared,
+    achieved: Achieved,
+    work: Work,
+    *,
+    found: Found | None,
+    course: Course | None = None,
 ) -> tuple[Advice, float | None]:
     """Return advice, and the bound of the run over what it took, where it can be had.
 
     Args:
         found: by a probe, if there was one. It counts as long as it explains the run.
+        course: the plans that the run went under: `achieved` is of the last.
     """
-    setting = setting_of(prepared)
+    setting = (course.last if course else None) or setting_of(prepared)
     ways = ways_of(prepared, setting, work)
+    if course is not None:
+        ways = _after(course, setting, ways, began=setting_of(prepared))
     own = costs_of(achieved, setting, work, model_threads=ways.model_threads)
     costs, trials = own, None
     if found is not None and _explains(found.costs, setting, achieved, work):
         costs, trials = found.costs, found.trials
-    advice = advise(costs, setting, achieved, work, ways, trials)
+    known = {**(trials or {}), **(_trials(course, setting, work) if course else {})}
+    advice = advise(costs, setting, achieved, work, ways, known)
     # What a step takes alone is known from a probe, or where nothing worked beside it.
     is_alone = setting.backend in (Backend.inline, Backend.device)
-    known = costs is not own or is_alone
-    return advice, round(bound_share(costs, achieved, work), 4) if known else None
+    is_known = costs is not own or is_alone
+    return advice, round(bound_share(costs, achieved, work), 4) if is_known else None
+
+
+def _after(course: Course, setting: Setting, ways: Ways, *, began: Setting) -> Ways:
+    """Return the ways that are left after all that the run has been through."""
+    left = {*course.settings, began} - {setting}
+    if (most := course.ram_bytes) is None:
+        return replace(ways, left=left)
+    # Memory ran short: what would take more of it than was left is no advice.
+    limits = replace(ways.limits, ram_bytes=min(most, ways.limits.ram_bytes))
+    room = ways.room and replace(ways.room, ram_bytes=limits.ram_bytes)
+    return replace(ways, limits=limits, room=room, left=left)
+
+
+def _trials(course: Course, setting: Setting, work: Work) -> dict[TrialKey, Measured]:
+    """Return what epochs under other settings came to."""
+    found = {}
+    for other in {one for one, _ in course.epochs} - {setting}:
+        figures = course.figures(other)
+        one = Achieved.of(figures, work.batch_size)
+        found[trial_key(other)] = Measured(one.batch_s, one.wait_share)
+    return found
+
+
+def _asked(prepared: Prepared) -> Setting:
+    """Return what the command says, and of the rest what was planned."""
+    asked, planned = prepared.config.loader, setting_of(prepared)
+    return Setting(
+        planned.mode,
+        planned.backend if asked.backend is Backend.auto else asked.backend,
+        planned.num_workers if asked.num_workers is None else asked.num_workers,
+        planned.prefetch if asked.prefetch is None else asked.prefetch,
+    )
 
 
 def ways_of(prepared: Prepared, setting: Setting, work: Work) -> Ways:
@@ -141,14 +211,14 @@ def ways_of(prepared: Prepared, setting: Setting, work: Work) -> Ways:
         "loader.num_workers": asked.num_workers is not None,
         "loader.prefetch": asked.prefetch is not None,
     }
-    row_bytes = prepared.maker.spec.batch_row_bytes
     return Ways(
         limits=limits,
         room=_room(prepared, limits),
         fixed=[name for name, is_fixed in fixed.items() if is_fixed],
+        asked=_asked(prepared),
         picks_itself=asked.policy is Policy.auto,
+        is_for_device=asked.policy is Policy.device,
         cache_gib=config.mode.cache_gib,
-        eval_batch_bytes=(asked.eval_batch_size or asked.batch_size) * row_bytes,
         model_threads=torch.get_num_threads() if prepared.device.type == "cpu" else None,
         decoding=_decoding(prepared, setting),
     )
@@ -199,9 +269,8 @@ def _far_apart(prepared: Prepared, achieved: float, *, whole: bool) -> str | Non
     return f"loader=auto had predicted {predicted:.0f} samples/s, it was {achieved:.0f}.{again}"
 
 
-def _is_short(figures: Mapping[str, float], outcomes: Sequence[FoldOutcome], work: Work) -> bool:
-    epochs = sum(len(one.history) for one in outcomes)
-    num_samples = epochs * work.train_samples
+def _is_short(figures: Mapping[str, float], num_epochs: int, work: Work) -> bool:
+    num_samples = num_epochs * work.train_samples
     seconds = num_samples / max(figures["loader/samples_per_s"], 1e-9)
     return num_samples < LEAST_BATCHES * work.batch_size or seconds < LEAST_S
 

@@ -53,6 +53,8 @@ def work_of(prepared: Prepared, *, cached_already: bool) -> Work:
         num_cores=prepared.machine.num_cores,
         store_bytes=store_bytes,
         batch_bytes=batch_size * spec.batch_row_bytes,
+        eval_batch_bytes=build.largest_eval_batch(config, num_samples) * spec.batch_row_bytes,
+        window_bytes=build.window_bytes(config, spec, num_samples),
         cached_already=cached_already,
         recordings_stay=recordings_bytes(prepared.segments) <= free_bytes,
         store_stays=store_bytes <= free_bytes,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from chirpid.cli import advising, auto
+from chirpid.cli.course import Course
 from chirpid.cli.keeping import keepers_of
 from chirpid.cli.prepare import Prepared, prepare, prepare_loader
 from chirpid.cli.report import report_run
@@ -108,6 +109,8 @@ class _Session:
     console: Console
     parent: str | None = None
     """Our id of the sweep's run."""
+    course: Course | None = None
+    """The plans that the epochs went under."""
 
     def run(self) -> float | None:
         """Run the folds inside the tracker's parent run."""
@@ -137,7 +140,10 @@ class _Session:
             deterministic(self.resolved.config.engine.deterministic),
             threads(self.resolved.config.engine.num_threads),
         ):
-            observers.members += keepers_of(loader, self.prepared, screen.say)
+            self.course = Course(loader)
+            observers.members += [
+                self.course, *keepers_of(loader, self.prepared, screen.say)
+            ]  # fmt: skip
             outcomes = engine_of(
                 self.prepared, loader, self.folder.path, observers, progress=screen.measured
             ).run()
@@ -205,7 +211,9 @@ class _Session:
             "mlflow_run_id": self.tracker.server_run_id(run),
             "finished_at": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             **auto.results(prepared, outcomes, seconds=seconds, whole=not self.folder.resumed),
-            **advising.results(prepared, outcomes, whole=not self.folder.resumed),
+            **advising.results(
+                prepared, outcomes, whole=not self.folder.resumed, course=self.course
+            ),
         }
         results = make_results(
             outcomes,

@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from chirpid.loading.achieved import Achieved, crowds
-from chirpid.loading.plan import in_flight
 from chirpid.loading.stages import UNKNOWN, bound_of, phrase
 from chirpid.loading.tune.choose import (
     Candidate,
@@ -21,16 +20,12 @@ from chirpid.loading.tune.choose import (
 )
 from chirpid.loading.tune.costs import Costs
 from chirpid.loading.tune.model import Measured, Prediction, Setting, Work, predict
-from chirpid.types import Mode
+from chirpid.loading.ways import Ways, overrides_of, raised_budgets
 
 WORTH = 1.05
 """Less of a gain than this is not worth a change: runs differ by as much."""
 LEAST_BATCHES, LEAST_S = 10, 1.0
 """A run of less tells too little to promise anything."""
-SPARE = 1.05
-"""A budget that is raised is raised by this much more than is needed."""
-_GIB = 2**30
-_SETTINGS = ("loader.backend", "loader.num_workers", "loader.prefetch")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,29 +52,6 @@ class Advice:
 TOO_SHORT = Advice("The run was too short to say what bound it.", UNKNOWN)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ways:
-    """What could be chosen from, and what is written down already."""
-
-    limits: Limits
-    """What the budgets allow."""
-    room: Limits | None = None
-    """What the machine would allow, were the budgets raised; None if they are not to be."""
-    fixed: Collection[str] = _SETTINGS
-    """Settings of the loader that keep their values whatever the mode; others are named when the
-    mode changes, as their values would be chosen anew."""
-    picks_itself: bool = False
-    """With loader=auto: given the mode and the budgets, it finds the rest."""
-    cache_gib: float = 0.0
-    """As the settings say; a budget is never advised to be lowered."""
-    eval_batch_bytes: int = 0
-    """Bytes of a batch of validation, where it is the larger."""
-    model_threads: int | None = None
-    """Of the processor that compute a step; None where a GPU does it."""
-    decoding: str = "decoding"
-    """What decoding is called: what makes it dear may be worth saying."""
-
-
 def advise(
     costs: Costs,
     setting: Setting,
@@ -103,16 +75,16 @@ def advise(
     if bound == "model":
         return _nothing(achieved, bound, work, ways)
     known = {**(trials or {}), trial_key(setting): measured}
-    asked = _Asked(costs, setting, work, now, known)
+    asked = _Asked(costs, setting, work, now, known, ways.left)
     best = asked.best(ways.limits)
     raised: tuple[str, ...] = ()
     if ways.room is not None and (other := asked.best(ways.room)) is not None:
-        more = _raised(other.setting, work, ways)
+        more = raised_budgets(other.setting, work, ways)
         if more and (best is None or _gain(best.prediction, other.prediction) >= WORTH):
             best, raised = other, more
     if best is None:
         return _nothing(achieved, bound, work, ways)
-    overrides = (*_overrides(setting, best.setting, ways), *raised)
+    overrides = (*overrides_of(setting, best.setting, ways), *raised)
     return _change(achieved, bound, work, ways, overrides, best.prediction, now)
 
 
@@ -130,11 +102,13 @@ class _Asked:
     work: Work
     now: Prediction
     trials: Mapping[TrialKey, Measured]
+    left: Collection[Setting]
 
     def best(self, limits: Limits) -> Candidate | None:
         """Return the best of what is allowed, if that is worth a change."""
         possible = candidates(self.work, limits)
-        found = [one for one in possible if one.keeps or not self.setting.keeps]
+        found = [one for one in possible
+                 if (one.keeps or not self.setting.keeps) and one not in self.left]  # fmt: skip
         if not found:
             return None
         best = choose(rank(self.costs, found, self.work, self.trials), self.work)
@@ -212,55 +186,3 @@ def _most(achieved: Achieved, work: Work, ways: Ways) -> str:
     name, seconds = _dearest(achieved, work)
     what = ways.decoding if name == "decode" else phrase(name)
     return f"most of loading being {what} ({1e3 * seconds:.2f} ms a sample)"
-
-
-def _overrides(now: Setting, then: Setting, ways: Ways) -> tuple[str, ...]:
-    """Return what to type to get from one setting to another."""
-    found = [] if now.mode is then.mode else [f"mode={then.mode.value}"]
-    if ways.picks_itself and found:
-        return tuple(found)
-
-    def told(name: str, before: object, after: object) -> bool:
-        return before != after or (bool(found) and name not in ways.fixed)
-
-    backend = [f"loader.backend={then.backend.value}"]
-    numbers = []
-    if then.num_workers:
-        if told("loader.num_workers", now.num_workers, then.num_workers):
-            numbers.append(f"loader.num_workers={then.num_workers}")
-        if told("loader.prefetch", now.prefetch, then.prefetch):
-            numbers.append(f"loader.prefetch={then.prefetch}")
-    elif now.num_workers and "loader.num_workers" in ways.fixed:
-        numbers.append("loader.num_workers=0")  # or it would ask for workers that there are not
-    names_it = told("loader.backend", now.backend, then.backend)
-    return (*found, *(backend if names_it else []), *numbers)
-
-
-def _raised(setting: Setting, work: Work, ways: Ways) -> tuple[str, ...]:
-    """Return the budgets that a setting needs raised."""
-    limits, found = ways.limits, []
-    writes = setting.mode is Mode.cached and not work.cached_already
-    if writes and work.store_bytes > limits.disk_bytes:
-        found.append(f"mode.cache_gib={_gib(max(work.store_bytes, ways.cache_gib * _GIB))}")
-    resident = work.store_bytes if setting.mode is Mode.eager else 0
-    batches = in_flight(setting.num_workers, setting.prefetch)
-    if resident + batches * work.batch_bytes > limits.ram_bytes:
-        need = resident + batches * max(work.batch_bytes, ways.eval_batch_bytes)
-        found.append(f"memory.budget_gib={_gib(need)}")
-    return tuple(found)
-
-
-def _gib(num_bytes: float) -> str:
-    """Return a size that has room for so many bytes, as short as it can be written."""
-    gib = num_bytes * SPARE / _GIB
-    digits = max(0, 1 - math.floor(math.log10(max(gib, 1e-9))))
-    return f"{math.ceil(gib * 10**digits) / 10**digits:.{digits}f}"
-
-
-def at_most(limits: Limits, *, ram_bytes: int, disk_bytes: int) -> Limits:
-    """Return limits with the budgets at what a machine has."""
-    return replace(
-        limits,
-        ram_bytes=max(limits.ram_bytes, ram_bytes),
-        disk_bytes=max(limits.disk_bytes, disk_bytes),
-    )

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from chirpid.config.store import compose
 from chirpid.loading.achieved import Achieved, bound_share, costs_of
-from chirpid.loading.advice import WORTH, Advice, Ways, advise
+from chirpid.loading.advice import WORTH, Advice, advise
 from chirpid.loading.tune.choose import Limits, candidates
 from chirpid.loading.tune.model import Setting, Work
+from chirpid.loading.ways import Ways
 from chirpid.types import Backend, Mode
 
 WORK = Work(
@@ -200,3 +201,17 @@ def test_advice_is_possible_can_be_typed_and_promises_no_more_than_the_model_all
         possible = {(each.mode, each.backend) for each in candidates(WORK, limits)}
         assert typed(advice.overrides) in possible
         assert all(word in advice.sentence for word in advice.overrides)
+
+
+def test_what_the_run_had_and_left_is_not_advised_again() -> None:
+    one, limits = achieved(step_ms=100, decode_ms=2.0), Limits(max_workers=2)
+    costs, left = costs_of(one, INLINE, WORK), set[Setting]()
+    for _ in range(4):
+        advice = advise(costs, INLINE, one, WORK, Ways(limits=limits, left=left))
+        settings_of = {f"mode={each.mode.value}": each for each in candidates(WORK, limits)
+                       if each.backend is Backend.inline}  # fmt: skip
+        if advice.overrides[0] not in settings_of or settings_of[advice.overrides[0]] in left:
+            break
+        left.add(settings_of[advice.overrides[0]])
+    assert {each.mode for each in left} == {Mode.cached, Mode.eager}
+    assert any(each.startswith("loader.backend=") for each in advice.overrides)

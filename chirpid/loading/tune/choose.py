@@ -75,11 +75,16 @@ def candidates(work: Work, limits: Limits) -> list[Setting]:
     return sorted(fitting, key=lambda one: simplicity(one, work))
 
 
+def held_bytes(setting: Setting, work: Work) -> int:
+    """Return the RAM that a setting takes, as a plan counts it: rows that are held, and batches."""
+    resident = {Mode.eager: work.store_bytes, Mode.streaming: work.window_bytes}
+    batches = in_flight(setting.num_workers, setting.prefetch)
+    return resident.get(setting.mode, 0) + batches * max(work.batch_bytes, work.eval_batch_bytes)
+
+
 def refusal(setting: Setting, work: Work, limits: Limits) -> str | None:
     """Return why a setting is not possible, in a few words, or None."""
-    resident = work.store_bytes if setting.mode is Mode.eager else 0
-    need = resident + in_flight(setting.num_workers, setting.prefetch) * work.batch_bytes
-    if need > limits.ram_bytes:
+    if (need := held_bytes(setting, work)) > limits.ram_bytes:
         return f"needs {size_text(need)} of RAM, {size_text(limits.ram_bytes)} are allowed"
     writes = setting.mode is Mode.cached and not work.cached_already
     if writes and work.store_bytes > limits.disk_bytes:

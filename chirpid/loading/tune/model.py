@@ -69,6 +69,10 @@ class Work:
     """Bytes of all rows as kept."""
     batch_bytes: int = 0
     """Bytes of a float32 batch."""
+    eval_batch_bytes: int = 0
+    """The same in validation: there is room for the larger of the two."""
+    window_bytes: int = 0
+    """RAM that the window of mode=streaming takes."""
     cached_already: bool = False
     """The store of mode=cached is whole: nothing is built, and eager reads its rows."""
     recordings_stay: bool = True

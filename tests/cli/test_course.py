@@ -1,0 +1,113 @@
+"""A run is judged by the epochs that went under the plan that it ended with."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from chirpid.cli import advising
+from chirpid.cli.course import Course
+from chirpid.cli.prepare import Prepared, prepare_loader
+from chirpid.loading.changes import Shape, altered
+from chirpid.loading.memory import MemoryGuard
+from chirpid.loading.monitor import EpochMonitor
+from chirpid.loading.tune import Setting
+from chirpid.types import Backend, Mode
+from tests.cli.test_advising import DECODING, outcome, prepared_with
+
+HALF_FED = DECODING | {"loader/samples_per_s": 30.0, "loader/wait_share": 0.5,
+                       "loader/cpu_share": 1.8}  # fmt: skip
+FED = DECODING | {"loader/samples_per_s": 90.0, "loader/wait_share": 0.01,
+                  "loader/fetch_cpu_share": 0.05, "loader/cpu_share": 1.0}  # fmt: skip
+WORDS = ("mode=lazy", "loader.backend=inline", "engine.num_threads=1")
+THREAD, TWO = Shape(Backend.threads, 1, 2), Shape(Backend.threads, 2, 2)
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+    return prepared_with(tmp_path_factory.mktemp("outputs"), *WORDS)
+
+
+@pytest.fixture
+def course(prepared: Prepared) -> Iterator[Course]:
+    with contextlib.closing(prepare_loader(prepared, Console(quiet=True))) as loader:
+        yield Course(loader)
+
+
+def change(course: Course, shape: Shape) -> None:
+    plan = course.loader.plan
+    assert plan is not None
+    course.loader.change(altered(plan, shape, "loader.adapt", "a test"), "a test")
+
+
+def train(
+    course: Course, figures: dict[str, float], num_epochs: int, *, midway: Shape | None = None
+) -> None:
+    for epoch in range(num_epochs):
+        course.epoch_starts(0, epoch, 2)
+        course.batch_done(0, 1, 0.0, EpochMonitor())
+        if midway is not None:
+            change(course, midway)
+        course.batch_done(0, 2, 0.0, EpochMonitor())
+        course.epoch_done(0, epoch, figures)
+
+
+def advice(prepared: Prepared, course: Course) -> Any:
+    whole = [outcome(DECODING, 40)]
+    return advising.results(prepared, whole, whole=True, course=course)["advice"]
+
+
+def test_what_a_change_has_mended_is_not_advised(prepared: Prepared, course: Course) -> None:
+    train(course, DECODING, 5)
+    assert advice(prepared, course)["bound"] == "decode"
+    change(course, THREAD)
+    train(course, FED, 30)
+    told = advice(prepared, course)
+    assert (told["bound"], told["overrides"]) == ("model", [])
+    assert "30 epochs under mode=lazy, 1 threads, prefetch 2, to which" in told["sentence"]
+
+
+def test_what_to_type_starts_from_the_command_and_not_from_where_a_change_led(
+    prepared: Prepared, course: Course
+) -> None:
+    train(course, DECODING, 5)
+    change(course, TWO)
+    train(course, HALF_FED, 30)
+    assert course.last == Setting(Mode.lazy, Backend.threads, 2, 2)
+    told = advice(prepared, course)
+    assert told["overrides"][0] in ("mode=cached", "mode=eager")
+    assert 1 < told["predicted_gain"] < 4, "over what it ended with, not what it began with"
+    words = [one for one in told["overrides"] if one.startswith("loader.")]
+    assert words in ([], ["loader.backend=threads", "loader.num_workers=1", "loader.prefetch=2"])
+
+
+def test_epochs_that_a_change_falls_into_tell_of_no_plan(
+    prepared: Prepared, course: Course
+) -> None:
+    train(course, DECODING, 1, midway=THREAD)
+    assert course.last is None
+    told = advice(prepared, course)
+    assert (told["bound"], told["overrides"]) == ("unknown", [])
+    assert told["sentence"].startswith("Loading was changed within each epoch")
+    train(course, DECODING, 1)
+    assert course.last == Setting(Mode.lazy, Backend.threads, 1, 2)
+    assert course.num_epochs(course.last) == 1
+
+
+def test_where_memory_ran_short_nothing_that_takes_more_is_advised(
+    prepared: Prepared, course: Course
+) -> None:
+    change(course, TWO)
+    guard = course.loader.guard = MemoryGuard()
+    train(course, DECODING, 5)
+    assert course.ram_bytes is None
+    guard.has_stepped = True
+    change(course, THREAD)
+    train(course, DECODING, 30)
+    told = advice(prepared, course)
+    assert told["overrides"], "a cache takes no more RAM"
+    assert not [one for one in told["overrides"] if one.startswith(("mode=eager", "memory."))]
