@@ -11,17 +11,37 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from chirpid.data.collate import CollatorRegistry as CollatorRegistry
     from chirpid.data.collate import collators as collators
+    from chirpid.data.hdf5.dataset import HDF5Dataset as HDF5Dataset
+    from chirpid.data.images.dataset import ImageDataset as ImageDataset
+    from chirpid.data.tensors.store import TensorStore as TensorStore
+    from chirpid.data.text.characters import CharacterTokenizer as CharacterTokenizer
+    from chirpid.data.text.dataset import TextDataset as TextDataset
+    from chirpid.data.text.stream import TextStream as TextStream
+    from chirpid.data.wrap import AsyncPrefetchDataset as AsyncPrefetchDataset
     from chirpid.data.wrap import CachedDataset as CachedDataset
+    from chirpid.data.wrap import PreallocatedBuffer as PreallocatedBuffer
     from chirpid.data.wrap import VectorizedDataset as VectorizedDataset
     from chirpid.loading.universal.easy import make_loader as make_loader
+    from chirpid.loading.universal.handing import DataModule as DataModule
+    from chirpid.loading.universal.module import UniversalDataModule as UniversalDataModule
     from chirpid.loading.universal.optimize import optimize_dataset as optimize_dataset
     from chirpid.loading.universal.telling import explain as explain
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "AsyncPrefetchDataset": "chirpid.data.wrap",
     "CachedDataset": "chirpid.data.wrap",
+    "CharacterTokenizer": "chirpid.data.text.characters",
     "CollatorRegistry": "chirpid.data.collate",
+    "DataModule": "chirpid.loading.universal.handing",
+    "HDF5Dataset": "chirpid.data.hdf5.dataset",
+    "ImageDataset": "chirpid.data.images.dataset",
+    "PreallocatedBuffer": "chirpid.data.wrap",
+    "TensorStore": "chirpid.data.tensors.store",
+    "TextDataset": "chirpid.data.text.dataset",
+    "TextStream": "chirpid.data.text.stream",
+    "UniversalDataModule": "chirpid.loading.universal.module",
     "VectorizedDataset": "chirpid.data.wrap",
     "collators": "chirpid.data.collate",
     "explain": "chirpid.loading.universal.telling",

@@ -48,6 +48,17 @@ class Adapted:
     def __len__(self) -> int:
         return len(self.id_N)
 
+    @property
+    def places(self) -> IntArray | None:
+        """The samples of the source, where the dataset is a part of them."""
+        is_whole = len(self) == self.source.num_segments
+        return None if is_whole and bool((self.id_N == np.arange(len(self))).all()) else self.id_N
+
+
+def reads_in_blocks(data: object) -> bool:
+    """Return whether a dataset says in which order its blocks are best read."""
+    return getattr(data, "mode", None) == Mode.streaming and hasattr(data, "sampler")
+
 
 def is_stream(data: object) -> bool:
     """Return whether samples come one after another, and have no number."""
@@ -84,6 +95,7 @@ def adapt(
     collate: Collation = None,
     seed: int = 0,
     skips: bool = False,
+    among: IntArray | None = None,
 ) -> Adapted:
     """Return samples that have numbers as a loader takes them.
 
@@ -92,26 +104,27 @@ def adapt(
             samples, a DataFrame, one of our own datasets.
         batch_size: samples to make a batch of, to see what that takes.
         skips: samples that cannot be made are left out.
+        among: the samples that will be asked for; None for all.
 
     Raises:
         DataError: there are no samples, or data is nothing that holds any.
         ConfigError: there is no such collator, or it has nothing to do.
     """
     if isinstance(data, Subset):
-        whole = adapt(data.dataset, batch_size=batch_size, collate=collate, seed=seed, skips=skips)
-        return _part(whole, np.asarray(data.indices, dtype=np.int64))
+        places = np.asarray(data.indices, dtype=np.int64)
+        if not len(places):
+            raise DataError("The dataset is a part with no samples. Look at how it was split.")
+        whole = adapt(
+            data.dataset, batch_size=batch_size, collate=collate, seed=seed, skips=skips,
+            among=places if among is None else places[among],
+        )  # fmt: skip
+        return Adapted(whole.source, whole.id_N[places], whole.look, whole.how)
     _check_holds_samples(data)
     if collate is None:
         found = _by_columns(data, skips)
         if found is not None:
             return found
-    return _by_items(_as_map(data), batch_size, collate, seed, skips)
-
-
-def _part(whole: Adapted, places: IntArray) -> Adapted:
-    if not len(places):
-        raise DataError("The dataset is a part with no samples. Look at how it was split.")
-    return Adapted(whole.source, whole.id_N[places], whole.look, whole.how)
+    return _by_items(_as_map(data), collate, seed, skips, among)
 
 
 def _check_holds_samples(data: Any) -> None:
@@ -142,9 +155,9 @@ def _by_columns(data: Any, skips: bool) -> Adapted | None:
         return Adapted(source, np.arange(len(data)), how="columns in memory, copied by row")
     # One that fails in the middle of a batch does not say which samples could be read.
     if isinstance(data, BatchReader) and not (skips and isinstance(data, MapDataset)):
-        mode = Mode(getattr(data, "mode", Mode.lazy))
-        kept = mode if mode is not Mode.streaming else Mode.cached
-        return Adapted(ReaderSource(data, kept), np.arange(len(data)),
+        kept = Mode(getattr(data, "mode", Mode.lazy))
+        mode = kept if kept in (Mode.eager, Mode.cached) else Mode.lazy
+        return Adapted(ReaderSource(data, mode), np.arange(len(data)),
                        how=f"{type(data).__name__}, read where the batch lies")  # fmt: skip
     if isinstance(data, list):
         return _list_as_columns(data)
@@ -193,9 +206,9 @@ class FrameRows:
 
 
 def _by_items(
-    data: MapDataset, batch_size: int, collate: Collation, seed: int, skips: bool
+    data: MapDataset, collate: Collation, seed: int, skips: bool, among: IntArray | None
 ) -> Adapted:
-    look = look_at(data, skips=skips)
+    look = look_at(data, skips=skips, among=among)
     name, made = _collator(collate, look)
     layout = look.layout if collate in (None, "default") else None
     how = f"{type(data).__name__}, a Python object for each sample, "

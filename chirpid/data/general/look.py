@@ -11,9 +11,10 @@ import numpy as np
 
 from chirpid.data.general import generators
 from chirpid.data.general.columns import Layout, layout_of
-from chirpid.data.general.protocols import MapDataset
+from chirpid.data.general.protocols import MapDataset, getitems
 from chirpid.data.general.trees import Tree, leaves_of
 from chirpid.errors import DataError
+from chirpid.types import IntArray
 
 MOST_SAMPLES = 8
 MOST_S = 0.5
@@ -37,26 +38,30 @@ class Look:
     """Samples that could not be made, and are left out of the figures."""
 
 
-def look_at(dataset: MapDataset, *, skips: bool = False) -> Look:
+def look_at(dataset: MapDataset, *, skips: bool = False, among: IntArray | None = None) -> Look:
     """Return what a few samples, spread over the set, have in common. No generator moves on.
 
     Args:
         skips: samples that cannot be made do not matter.
+        among: the samples that will be asked for; None for all.
 
     Raises:
         DataError: there are no samples, or none of those looked at could be made.
     """
     if len(dataset) == 0:
         raise DataError("The dataset has no samples. Look at what it was made from.")
-    places = np.unique(np.linspace(0, len(dataset) - 1, MOST_SAMPLES).astype(np.int64)).tolist()
+    num_samples = len(dataset) if among is None else len(among)
+    places = np.unique(np.linspace(0, num_samples - 1, MOST_SAMPLES).astype(np.int64))
+    if among is not None:
+        places = among[places]
     samples, seconds, num_bad = [], [], 0
     begin = time.perf_counter()
     before = generators.states()
     with generators.put_back():
-        for place in places:
+        for place in places.tolist():
             asked = time.perf_counter()
             try:
-                samples.append(dataset[place])
+                samples += getitems(dataset, [place])  # as for a batch
             except Exception as error:
                 if not skips:
                     raise

@@ -158,7 +158,7 @@ class ItemSource(Source):
             if seeded:
                 generators.seed_for(self.seed, key)
             try:
-                samples.append(self.dataset[row])
+                samples += getitems(self.dataset, [row])
             except Exception:  # it is counted, and told with its reason by who knows the user
                 if not self.skips:
                     raise
@@ -170,7 +170,7 @@ class ItemSource(Source):
         """Return why a sample cannot be made; it is tried once more for that."""
         try:
             with generators.put_back():
-                self.dataset[row]
+                getitems(self.dataset, [row])
         except Exception as error:  # noqa: BLE001 - whatever it is, it is what is told
             return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
         return "it could be made at a second try"

@@ -52,9 +52,10 @@ class AnyLoader(ABC):
         """
 
     def __iter__(self) -> Iterator[Any]:
+        # Begun by its first batch: trainers ask for iterators that they do not use.
         epoch, first = self._next_epoch, self._next_batch
         self._next_epoch, self._next_batch = epoch + 1, 0
-        return self._pass(epoch, first)
+        yield from self._pass(epoch, first)
 
     @abstractmethod
     def _pass(self, epoch: int, first: int) -> Iterator[Any]:

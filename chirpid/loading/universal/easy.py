@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from chirpid.data.collate import collators
-from chirpid.data.general.adapt import Collation, adapt, is_stream
+from chirpid.data.general.adapt import Collation, adapt, is_stream, reads_in_blocks
 from chirpid.data.general.windows import StreamRule
 from chirpid.data.samplers import Sampler, SequentialSampler, ShuffledSampler
 from chirpid.errors import ConfigError
@@ -56,7 +56,8 @@ def make_loader(
         hardware: `auto`, or a profile such as `rtx4090`.
         loader: how far to go: `safe`, `balanced`, `aggressive`, `device`, `auto`.
         seed: decides the order, and what samples draw from random generators.
-        sampler: batches of your own, instead of `batch_size`, `shuffle` and `drop_last`.
+        sampler: batches of your own, instead of `batch_size`, `shuffle` and `drop_last`. Of a
+            `Subset` its ids count within that.
         drop_last: leave out a last batch that is not full.
         collate: a name that `chirpid.collators` knows, `auto` by what the samples are, or a
             function of a list of samples; None as torch's default does it.
@@ -92,7 +93,10 @@ def make_loader(
             prefetch=prefetch or 2, device=to,
         )  # fmt: skip
     adapted = adapt(dataset, batch_size=batch_size, collate=collate, seed=seed, skips=skips)
-    if sampler is None and shuffle:
+    places = None if sampler is None else adapted.places
+    if sampler is None and shuffle and reads_in_blocks(dataset):
+        sampler = dataset.sampler(batch_size, seed=seed, drop_last=drop_last)
+    elif sampler is None and shuffle:
         sampler = ShuffledSampler(adapted.id_N, batch_size, drop_last=drop_last, seed=seed)
     elif sampler is None:
         sampler = SequentialSampler(adapted.id_N, batch_size, drop_last=drop_last)
@@ -104,7 +108,7 @@ def make_loader(
         adapted.source, plan, device=to or _usual_device(), timeout_s=timeout_s, say=say,
         guard=MemoryGuard(say=say),
     )  # fmt: skip
-    return UniversalLoader(adapted, made, sampler, batch_size=batch_size, device=to)
+    return UniversalLoader(adapted, made, sampler, batch_size=batch_size, device=to, places=places)
 
 
 def _usual_device() -> torch.device:

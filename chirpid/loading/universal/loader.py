@@ -24,7 +24,12 @@ MOST_REASONS = 20
 
 
 class UniversalLoader(AnyLoader):
-    """Batches of samples that have numbers; the same for any backend and number of workers."""
+    """Batches of samples that have numbers; the same for any backend and number of workers.
+
+    Args:
+        sampler: the ids of each batch.
+        places: samples of the dataset that these ids stand for; None for themselves.
+    """
 
     def __init__(
         self,
@@ -34,9 +39,11 @@ class UniversalLoader(AnyLoader):
         *,
         batch_size: int,
         device: torch.device | None = None,
+        places: IntArray | None = None,
     ) -> None:
         super().__init__(batch_size, device)
-        self.sampler = sampler
+        self.order = sampler  # not `sampler`: trainers take that for one of torch's own
+        self._places = places
         self.adapted, self.loader = adapted, loader
         self.num_skipped = 0
         """Samples that were left out, in all epochs together."""
@@ -55,7 +62,7 @@ class UniversalLoader(AnyLoader):
 
     def __len__(self) -> int:
         """Return the batches of an epoch."""
-        return self.sampler.num_batches(self.epoch)
+        return self.order.num_batches(self.epoch)
 
     def _pass(self, epoch: int, first: int) -> Iterator[Any]:
         assert self._end.alive, "the loader is closed"
@@ -78,10 +85,12 @@ class UniversalLoader(AnyLoader):
 
     def _asked(self, epoch: int) -> list[IntArray]:
         """Return what the batches of an epoch are fetched by."""
-        source, batches = self._source, list(self.sampler.batches(epoch))
+        source, batches = self._source, list(self.order.batches(epoch))
+        if self._places is not None:
+            batches = [self._places[ids] for ids in batches]
         if not isinstance(source, ItemSource):
             return batches
-        turns = self.sampler.repeats(epoch)
+        turns = self.order.repeats(epoch)
         return [source.asked(ids, epoch, t) for ids, t in zip(batches, turns, strict=True)]
 
     def _handed_out(self, batch: Batch) -> Any:
@@ -112,7 +121,7 @@ class UniversalLoader(AnyLoader):
 
     def state_dict(self) -> dict[str, Any]:
         """Return where to go on: after the last batch that was handed out."""
-        return dict(ResumableBatches(self.sampler).state_at(*self._at))
+        return dict(ResumableBatches(self.order).state_at(*self._at))
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Begin the next iteration where a state was taken, with any number of workers.
@@ -120,7 +129,7 @@ class UniversalLoader(AnyLoader):
         Raises:
             ConfigError: the state is of other settings, or damaged.
         """
-        ResumableBatches(self.sampler).load_state_dict(state)  # which looks at it
+        ResumableBatches(self.order).load_state_dict(state)  # which looks at it
         self._begin_at(int(state["epoch"]), int(state["batch"]))
 
     def close(self) -> None:

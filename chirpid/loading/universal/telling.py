@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from chirpid.loading.universal.base import AnyLoader
 from chirpid.loading.universal.loader import UniversalLoader
+from chirpid.loading.universal.passes import Passes
 from chirpid.loading.universal.streams import StreamLoader
 from chirpid.types import Backend, size_text
 
@@ -15,13 +16,15 @@ WORTH = 0.05
 """Less of the time spent waiting is not worth a change."""
 
 
-def explain(loader: AnyLoader) -> None:
+def explain(loader: AnyLoader | Passes) -> None:
     """Print what a loader does and why; after a pass, what was measured, and advice."""
     print(explanation(loader))
 
 
-def explanation(loader: AnyLoader) -> str:
+def explanation(loader: AnyLoader | Passes) -> str:
     """Return what `explain` prints."""
+    if isinstance(loader, Passes):  # of a data module
+        loader = loader.loader
     lines = []
     if isinstance(loader, StreamLoader):
         lines = _of_stream(loader)

@@ -20,6 +20,7 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore:.*LeafSpec",  # Lightning 2.6 uses what torch 2.14 deprecates
 )
 
+from chirpid.loading.universal.easy import make_loader  # noqa: E402
 from chirpid.loading.universal.module import DataModule, UniversalDataModule  # noqa: E402
 from tests.pages import ROOT, blocks_of  # noqa: E402
 
@@ -275,3 +276,16 @@ def test_the_script_of_the_page_fits(tmp_path: Path, monkeypatch: pytest.MonkeyP
     names: dict[str, Any] = {"__name__": "fit"}
     exec(compile("\n" * block.line + block.text, str(page), "exec"), names)
     assert names["trainer"].global_step == 2 * 25
+
+
+def test_the_trainer_takes_loaders_of_one_line(tmp_path: Path) -> None:
+    net, other = Net(), Net()
+    train, val = make_loader(ROWS, 4, seed=1), make_loader(ROWS, 8, shuffle=False)
+    trainer(tmp_path, 2).fit(net, train, val_dataloaders=val)
+    epochs = [list(make_loader(ROWS, 4, seed=1))]
+    assert net.trained[:7] == [batch[2].tolist() for batch in epochs[0]]
+    assert sorted(flat(net.trained[7:])) == list(range(NUM))
+    assert net.trained[:7] != net.trained[7:]
+    again = make_loader(ROWS, 4, seed=1)
+    trainer(tmp_path, 1, limit_train_batches=2).fit(other, again, val_dataloaders=val)
+    assert other.trained == net.trained[:2]

@@ -362,3 +362,22 @@ def test_a_reader_leaves_out_what_it_cannot_read() -> None:
     assert seen.tolist() == [i * i for i in range(20) if i % 7 != 3]
     with make_loader(Reader(3), 8, shuffle=False) as loader:
         assert same(list(loader), list(DataLoader(Squares(3), 8)))
+
+
+def test_a_sampler_of_a_subset_counts_within_it() -> None:
+    part = Subset(Squares(), [7, 3, 40])
+    sampler = WeightedSampler([0.0, 1.0, 0.0], 4, num_samples=4)
+    (batch,) = epoch_of(part, sampler=sampler)
+    assert batch["square"].tolist() == [9] * 4
+
+
+def test_samples_outside_of_a_subset_do_not_matter() -> None:
+    good = [i for i in range(50) if i % 7 != 3]
+    batches = epoch_of(Subset(Subset(Broken(), good), range(0, 40, 2)), shuffle=False)
+    assert torch.cat([b["square"] for b in batches]).tolist() == [i * i for i in good[:40:2]]
+
+
+def test_an_iterator_that_is_not_used_costs_no_epoch() -> None:
+    one, other = make_loader(X, 8), make_loader(X, 8)
+    iter(one)
+    assert same(list(one), list(other))
