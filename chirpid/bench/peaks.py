@@ -29,10 +29,12 @@ def peaks(ways: Mapping[str, Opening], seeds: Sequence[int]) -> dict[str, Figure
     found: dict[str, list[float]] = {name: [] for name in ways}
     gc.collect()
     gc.freeze()  # all that is there by now need not be looked through for each
-    for seed in seeds:
-        for name, opening in ways.items():
-            found[name].append(peak_own_mib(_epochs(opening, seed)))
-    gc.unfreeze()
+    try:
+        for seed in seeds:
+            for name, opening in ways.items():
+                found[name].append(peak_own_mib(_epochs(opening, seed)))
+    finally:
+        gc.unfreeze()
     return {name: {"peak_own_mib": float(np.median(mib))} for name, mib in found.items()}
 
 

@@ -58,7 +58,7 @@ class Steps:
         """Yield each batch after the step on it: a `next()` is the wait and the step."""
         waited_s = stepped_s = 0.0
         num_batches = 0
-        source, batch = self._batches(seed), None
+        source = self._batches(seed)
         while True:
             asked = time.perf_counter()
             batch = next(source, None)
