@@ -15,7 +15,7 @@ from typing import Protocol
 
 import torch
 
-from chirpid.data.datasets import SegmentDataset, TensorDataset
+from chirpid.data.datasets import BatchSource, SegmentDataset, TensorDataset
 from chirpid.errors import BudgetError, ChirpError, TrainingError
 from chirpid.loading.changes import Shape, altered, shape_of
 from chirpid.loading.plan import LoaderPlan
@@ -111,11 +111,11 @@ def is_out_of_memory(error: BaseException) -> bool:
 class Adjustable(Protocol):
     """A loader, as far as it is adjusted here."""
 
-    dataset: SegmentDataset
+    dataset: BatchSource
     plan: LoaderPlan | None
 
     def change(
-        self, plan: LoaderPlan, why: str, *, dataset: SegmentDataset | None = None
+        self, plan: LoaderPlan, why: str, *, dataset: BatchSource | None = None
     ) -> None: ...
 
 
