@@ -21,6 +21,8 @@ from chirpid.data.modes import content_key, store_key, whole_cache
 from chirpid.engine.precision import deterministic, threads
 from chirpid.engine.rehearsal import Rehearsal, same_draws
 from chirpid.errors import ChirpError
+from chirpid.loading.advice import BUSY
+from chirpid.loading.monitor.usage import CoreWatch
 from chirpid.loading.plan import Picks
 from chirpid.loading.room import give_back
 from chirpid.loading.stages import bound_phrase
@@ -49,6 +51,8 @@ class Tuned:
     work: Work
     folder: Path
     key: str
+    others_share: float = 0.0
+    """Share that other programs had of the core time that the probe was ready to use."""
 
     def line(self) -> str:
         """Return what was chosen and why."""
@@ -59,6 +63,8 @@ class Tuned:
         if self.outcome.remembered:
             made = time.strftime("%Y-%m-%d %H:%M", time.localtime(self.outcome.found.made_at))
             how = f"probed on {made}, remembered"
+        elif self.others_share >= BUSY:
+            how += f"; uncertain, as other programs had {self.others_share:.0%} of its core time"
         return (
             f"loader=auto: {setting.text}: {prediction.samples_per_s:.0f} samples/s predicted, "
             f"wait {prediction.wait_share:.1%}, {binds(prediction.bound)}; "
@@ -148,6 +154,7 @@ def tune(prepared: Prepared, console: Console, given: Collection[str] | None) ->
     found = recall(folder, name)
     if found is not None and found.costs.batch_size != work.batch_size:
         found = None  # of folds whose batches were of another size
+    watch = CoreWatch()
     try:
         with (
             same_draws(),
@@ -160,6 +167,7 @@ def tune(prepared: Prepared, console: Console, given: Collection[str] | None) ->
                 probe_s=config.loader.probe_s,
                 found=found,
             )
+            others_share = watch.others_share(work.num_cores)
     except (ChirpError, OSError, RuntimeError, MemoryError) as error:  # training tells it better
         console.print(
             f"loader=auto: the probe failed ({_first_line(error)}); the plan is made without"
@@ -175,7 +183,7 @@ def tune(prepared: Prepared, console: Console, given: Collection[str] | None) ->
         return
     if not outcome.remembered:
         remember(folder, name, outcome.found, {"dataset": prepared.manifest.name})
-    _take(prepared, Tuned(outcome, outcome.pick, work, folder, name))
+    _take(prepared, Tuned(outcome, outcome.pick, work, folder, name, others_share))
     assert prepared.tuned is not None
     console.print(prepared.tuned.line())
 
@@ -242,8 +250,7 @@ def _row_key(one: Candidate) -> tuple[object, ...]:
 
 def _take(prepared: Prepared, tuned: Tuned) -> None:
     """Make the plan of what was picked."""
-    setting, prediction = tuned.pick.setting, tuned.pick.prediction
-    config = prepared.config
+    setting, prediction, config = tuned.pick.setting, tuned.pick.prediction, prepared.config
     if setting.mode is not config.mode.name:
         config = replace(config, mode=replace(config.mode, name=setting.mode))
     picks = Picks(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from chirpid.loading.monitor.usage import share_taken
 from chirpid.loading.stages import STAGES
 from chirpid.loading.tune.costs import SHARED_BYTES_PER_S, THREAD_HAND_OVER_S, Costs
 from chirpid.loading.tune.model import Setting, Work, batch_seconds
@@ -39,6 +40,8 @@ class Achieved:
     """Read from disks for a sample; 0 also where the system does not tell."""
     busy_share: float | None = None
     """Share of the time that workers worked; None without workers."""
+    others_cores: float = 0.0
+    """Cores that other programs had while the program was ready for them; 0 if it is not known."""
 
     @classmethod
     def of(
@@ -64,7 +67,12 @@ class Achieved:
             fetch_cores=figures.get("loader/fetch_cpu_share"),
             disk_bytes=disk / epoch_samples if epoch_samples else 0.0,
             busy_share=figures.get("loader/worker_busy_share"),
+            others_cores=figures.get("loader/others_cores", 0.0),
         )
+
+    def others_share(self, num_cores: int) -> float:
+        """Return the share of the core time that the program was ready to use and others had."""
+        return share_taken(self.others_cores, self.cpu_cores, num_cores)
 
     @property
     def load_s(self) -> float:

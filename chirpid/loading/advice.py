@@ -24,6 +24,8 @@ from chirpid.loading.ways import Ways, overrides_of, raised_budgets
 
 WORTH = 1.05
 """Less of a gain than this is not worth a change: runs differ by as much."""
+BUSY = 0.1
+"""From this share of the cores on that others had, times say little of a run alone."""
 LEAST_BATCHES, LEAST_S = 10, 1.0
 """A run of less tells too little to promise anything."""
 
@@ -42,6 +44,9 @@ class Advice:
     """How many times as fast epochs would be; 1 if nothing is worth a change."""
     build_s: float = 0.0
     """Seconds that the change costs once."""
+    others_share: float = 0.0
+    """Share that other programs had of the core time that the run was ready to use: from `BUSY` on
+    the sentence promises no figure, and the others here are of a machine that nobody else uses."""
 
     def as_json(self) -> dict[str, Any]:
         """Return what results.json says of it."""
@@ -168,12 +173,25 @@ def _change(
     now: Prediction,
 ) -> Advice:
     gain = _gain(now, then)
-    once = f", after {then.build_s:.0f} s of building, once" if then.build_s >= 0.5 else ""
+    share = achieved.others_share(work.num_cores)
     sentence = (
         f"{_blame(achieved, bound)}, {_most(achieved, work, ways)}. "
-        f"Use {' '.join(overrides)}: epochs are predicted to be {gain:.1f} times as fast{once}."
+        f"Use {' '.join(overrides)}: epochs are predicted to be {_promise(gain, then, share)}."
     )
-    return Advice(sentence, bound, overrides, gain, then.build_s)
+    return Advice(sentence, bound, overrides, gain, then.build_s, round(share, 4))
+
+
+def _promise(gain: float, then: Prediction, others_share: float) -> str:
+    """Return what a change brings and costs: no figure where others had much of the cores."""
+    is_busy, builds = others_share >= BUSY, then.build_s >= 0.5
+    least = "at least " if is_busy else ""
+    once = f", after {least}{then.build_s:.0f} s of building, once" if builds else ""
+    if not is_busy:
+        return f"{gain:.1f} times as fast{once}"
+    return (
+        f"faster{once}; by how much cannot be told, as other programs had {others_share:.0%} of "
+        "the core time that this run was ready to use"
+    )
 
 
 def _blame(achieved: Achieved, bound: str) -> str:

@@ -215,3 +215,19 @@ def test_what_the_run_had_and_left_is_not_advised_again() -> None:
         left.add(settings_of[advice.overrides[0]])
     assert {each.mode for each in left} == {Mode.cached, Mode.eager}
     assert any(each.startswith("loader.backend=") for each in advice.overrides)
+
+
+def test_on_a_machine_that_others_use_no_figure_is_promised() -> None:
+    # A quarter of the core time that the run was ready to use.
+    one = replace(achieved(step_ms=100, decode_ms=2.0, cpu_cores=1.5), others_cores=0.5)
+    slow = replace(WORK, store_bytes=4_000_000_000)
+    costs = replace(costs_of(one, INLINE, slow), write_s=0.01)
+    advice = advise(costs, INLINE, one, slow, Limits(modes=(Mode.lazy, Mode.cached)))
+    assert advice.overrides
+    assert advice.others_share == pytest.approx(0.25)
+    assert "times as fast" not in advice.sentence
+    assert "other programs had 25% of the core time" in advice.sentence
+    assert f"after at least {advice.build_s:.0f} s of building" in advice.sentence
+    alone = advise(costs, INLINE, replace(one, others_cores=0.1), slow, Limits())
+    assert "times as fast" in alone.sentence
+    assert "at least" not in alone.sentence

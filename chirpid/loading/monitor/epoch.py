@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from chirpid.loading.monitor.recording import KEPT_BATCHES, Recording, spans_as_arrays
-from chirpid.loading.monitor.usage import Usage, read_usage
+from chirpid.loading.monitor.usage import CoreWatch, Usage, read_usage
 from chirpid.types import Batch, FloatArray, Span
 
 MIB = 2**20
@@ -53,12 +53,14 @@ class EpochMonitor:
     _samples: list[tuple[float, Usage]] = field(default_factory=list)
     _sample_s: float = SAMPLE_S
     _next_sample_s: float = 0.0
+    _cores: CoreWatch | None = None
 
     def watch(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         """Yield the batches; the time between two is taken as the step of the first."""
         clock = self.clock
         self._zero = clock()
         self._sample(self._zero)
+        self._cores = CoreWatch()
         self.own_s += clock() - self._zero
         source = iter(batches)
         while True:
@@ -144,6 +146,9 @@ class EpochMonitor:
         figures = self._waits() | self._work() | self._workers() | self._use()
         if self.busy_s:
             figures["loader/fetch_cpu_share"] = self.core_s / max(self.elapsed_s, 1e-9)
+        _, others = (0.0, None) if self._cores is None else self._cores.cores()
+        if others is not None:
+            figures["loader/others_cores"] = others
         self.own_s += self.clock() - begin
         return figures | {"loader/monitor_share": self.own_s / max(self.elapsed_s, 1e-9)}
 

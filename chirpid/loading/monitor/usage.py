@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import sys
+import time
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -62,6 +63,18 @@ class ProcessTree:
             with suppress(OSError):  # it ended, or changed its user
                 disk += _read_bytes(pid)
         return Usage(rss * self._page_bytes, ticks * self._tick_s, disk)
+
+    def queued_s(self) -> dict[int, float]:
+        """Return by thread the seconds that it was ready to run and had no core; none where the
+        system does not tell. Processes are those of the last `read`."""
+        found: dict[int, float] = {}
+        for pid in self._ours:
+            with suppress(OSError, ValueError, IndexError):  # it ended, or nobody counts
+                for thread in os.listdir(f"{_PROC}/{pid}/task"):
+                    # Nanoseconds on a core, and in the queue for one.
+                    counts = _content(f"{_PROC}/{pid}/task/{thread}/schedstat").split()
+                    found[int(thread)] = int(counts[1]) / 1e9
+        return found
 
     def _look_for_new(self) -> None:
         """Take in the processes that were started since; a parent is always seen by then."""
@@ -140,6 +153,49 @@ class Gpu:
             self._tells = False
             free, total = torch.cuda.mem_get_info()
             return math.nan, float(total - free)
+
+
+def share_taken(others_cores: float, own_cores: float, num_cores: int) -> float:
+    """Return the share that others had of the core time that a program was ready to use.
+
+    Args:
+        num_cores: that the program may use; on others nobody takes anything from it.
+    """
+    taken = min(others_cores, max(0.0, num_cores - own_cores))
+    return taken / max(own_cores + taken, 1e-9)
+
+
+class CoreWatch:
+    """What this process and its children had of the cores since it was made, and what others."""
+
+    def __init__(self) -> None:
+        self._begin = self._read()
+
+    def cores(self) -> tuple[float, float | None]:
+        """Return the cores that were ours on average, and those that other programs had while a
+        thread of ours was ready for one; None where the system does not tell.
+
+        Threads of ours wait for each other, too: what counts is at most what others worked.
+        """
+        (begin_s, own_0, busy_0, queued_0), (end_s, own_1, busy_1, queued_1) = (
+            self._begin, self._read(),
+        )  # fmt: skip
+        took_s, own_s = max(end_s - begin_s, 1e-9), max(0.0, own_1 - own_0)
+        if not queued_1:
+            return own_s / took_s, None
+        queued_s = sum(s - queued_0.get(thread, 0.0) for thread, s in queued_1.items())
+        others_s = max(0.0, min(queued_s, busy_1 - busy_0 - own_s))
+        return own_s / took_s, others_s / took_s
+
+    def others_share(self, num_cores: int) -> float:
+        """Return the share that others had of the core time that we were ready to use."""
+        own, others = self.cores()
+        return share_taken(others or 0.0, own, num_cores)
+
+    def _read(self) -> tuple[float, float, float, dict[int, float]]:
+        own_s, times = _tree.read().cpu_s, psutil.cpu_times()
+        busy_s = times.user + times.nice + times.system if hasattr(times, "nice") else 0.0
+        return time.perf_counter(), own_s, busy_s, _tree.queued_s()
 
 
 _tree, _gpu = ProcessTree(), Gpu()

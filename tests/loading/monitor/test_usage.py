@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -12,7 +13,14 @@ import psutil
 import pytest
 import torch
 
-from chirpid.loading.monitor.usage import Gpu, ProcessTree, _read_anywhere, tree_rss_bytes
+from chirpid.loading.monitor.usage import (
+    CoreWatch,
+    Gpu,
+    ProcessTree,
+    _read_anywhere,
+    share_taken,
+    tree_rss_bytes,
+)
 
 MIB = 2**20
 HOLDS = "held = bytearray(b'x') * (64 << 20); print(flush=True); input()"
@@ -101,6 +109,35 @@ def test_a_forked_copy_tells_of_itself() -> None:
     os.close(reader)
     os.close(writer)
     assert whole > len(held)
+
+
+@pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="the system does not tell")
+def test_a_core_that_another_program_had_is_told_apart_from_our_own_work() -> None:
+    usable = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(usable)})
+    burns = "import time; end = time.time() + 9\nwhile time.time() < end: pass"
+    # Its shell has ended: nobody's child, and so none of ours.
+    shell = ["sh", "-c", '"$0" -c "$1" >/dev/null 2>&1 & echo $!', sys.executable, burns]
+    other = int(subprocess.run(shell, capture_output=True, check=True).stdout)
+    try:
+        watch, begin = CoreWatch(), time.process_time()
+        while time.process_time() - begin < 0.3:
+            pass
+        own, others = watch.cores()
+    finally:
+        os.kill(other, signal.SIGKILL)
+        os.sched_setaffinity(0, usable)
+    assert others is not None
+    assert own < 0.9, "two at least wanted the core"
+    assert own + others == pytest.approx(1, abs=0.2), "we were ready all the time"
+    assert watch.others_share(1) > 0.1
+
+
+def test_nobody_takes_from_a_program_that_has_all_its_cores() -> None:
+    assert share_taken(3.0, 2.0, 2) == 0.0
+    assert share_taken(0.0, 0.0, 2) == 0.0
+    assert share_taken(0.5, 0.5, 2) == pytest.approx(0.5)
+    assert share_taken(8.0, 1.0, 2) == pytest.approx(0.5), "others had more than we could use"
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
