@@ -38,7 +38,7 @@ class Leaf:
 def leaf_of(value: Any) -> Leaf | None:
     """Return what a value is as torch's default collate takes it; None if it is no number."""
     if isinstance(value, Tensor):
-        plain = value.layout is torch.strided and not value.is_quantized
+        plain = value.layout is torch.strided and value.is_cpu and not value.is_quantized
         return Leaf(value.dtype, tuple(value.shape)) if plain else None
     if isinstance(value, bool):
         return Leaf(torch.bool)

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from chirpid.data.general.columns import Columns, Layout, leaf_of
-from chirpid.data.general.trees import Skeleton, Tree, leaves_of, skeleton_of
+from chirpid.data.general.columns import Columns, Layout, Leaf, leaf_of
+from chirpid.data.general.trees import Skeleton, Tree, is_sequence
 from chirpid.errors import DataError
 
 Collate = Callable[[list[Any]], Any]
@@ -19,113 +19,120 @@ Collate = Callable[[list[Any]], Any]
 PYTHON_NUMBERS = (bool, int, float)
 
 
-def fill(samples: Sequence[Tree], layout: Layout, out: Columns) -> None:
+class UnlikeError(DataError):
+    """A sample is not what the others are."""
+
+
+def fill(
+    samples: Sequence[Tree], layout: Layout, out: Columns, ids: Sequence[int] | None = None
+) -> None:
     """Write sample i into row i of `out`, which has as many rows.
 
+    Args:
+        ids: of the samples, for messages; by default their places.
+
     Raises:
-        DataError: a sample is not what the layout says. Nothing is converted: what torch's collate
-            would turn into another number type, or refuse, is refused here.
+        UnlikeError: a sample is not what the layout says. Nothing is converted: what torch's
+            collate would turn into another number type, or refuse, is refused here.
     """
     if not samples:
         return
-    columns = columns_of(samples, layout.skeleton)
-    for leaf, values, to in zip(layout.leaves, columns, out.tensors, strict=True):
-        first = values[0]
-        try:
-            if isinstance(first, Tensor):
-                ok = all(isinstance(v, Tensor) and v.dtype is leaf.dtype for v in values)
-                if ok and first.shape == leaf.shape:
-                    with torch.no_grad():
-                        torch.stack(tuple(values), out=to)
-                    continue
-            elif type(first) in PYTHON_NUMBERS:
-                kind = type(first)
-                if all(type(v) is kind for v in values) and leaf_of(first) == leaf:
-                    to.numpy()[...] = values
-                    continue
-            elif all(leaf_of(v) == leaf for v in values):
-                np.stack(values, out=to.numpy())
-                continue
-        except (RuntimeError, ValueError, OverflowError):
-            pass  # which sample it is, is looked up below
-        raise _other(samples, layout)
+    columns = _columns(samples, layout.skeleton)
+    if columns is not None and all(map(_write, layout.leaves, columns, out.tensors)):
+        return
+    raise _unlike(samples, layout, range(len(samples)) if ids is None else ids)
 
 
-def columns_of(samples: Sequence[Tree], skeleton: Skeleton) -> list[Sequence[Any]]:
-    """Return the values of each leaf, over the samples.
-
-    Raises:
-        DataError: a sample has another structure.
-    """
-    if skeleton.is_flat:
-        return _flat_columns(samples, skeleton)
-    rows = []
-    for sample in samples:
-        if not fits(sample, skeleton):
-            raise _other_structure(sample, skeleton)
-        rows.append(leaves_of(sample))
-    return list(zip(*rows, strict=True))
-
-
-def fits(sample: Tree, skeleton: Skeleton) -> bool:
-    """Return whether a sample has this structure; the order of a mapping's keys does not count."""
-    found = skeleton_of(sample)
-    return found == skeleton
-
-
-def _flat_columns(samples: Sequence[Tree], skeleton: Skeleton) -> list[Sequence[Any]]:
-    kind, size = skeleton.kind, len(skeleton.parts)
-    if kind is None:
-        return [samples]
-    if issubclass(kind, Mapping):
-        keys = skeleton.keys
-        for sample in samples:
-            if not isinstance(sample, Mapping) or len(sample) != size:
-                raise _other_structure(sample, skeleton)
-        try:
-            return [[sample[key] for sample in samples] for key in keys]
-        except KeyError:
-            raise _other_structure(
-                next(s for s in samples if any(key not in s for key in keys)), skeleton
-            ) from None
-    for sample in samples:
-        if not isinstance(sample, Sequence) or len(sample) != size:
-            raise _other_structure(sample, skeleton)
-    return list(zip(*samples, strict=True))
-
-
-def _other(samples: Sequence[Tree], layout: Layout) -> DataError:
-    """Return the error for the first sample that is not what the layout says."""
-    names = layout.names()
-    columns = columns_of(samples, layout.skeleton)
-    for place in range(len(samples)):
-        for leaf, values, name in zip(layout.leaves, columns, names, strict=True):
-            found = leaf_of(values[place])
-            if found != leaf:
-                what = _told(found) if found else type(values[place]).__name__
-                where = f"'{name}' of a sample" if name else "A sample"
-                return DataError(
-                    f"{where} is {what}, of the samples looked at first it is {_told(leaf)}. "
-                    "Make them alike, or pass collate='pad' or a collator of your own."
-                )
-    return DataError("Samples do not fit in their batch, though they look alike.")
-
-
-def _told(leaf: Any) -> str:
-    shape = "×".join(map(str, leaf.shape)) or "a number"
-    return f"{shape} of {str(leaf.dtype).removeprefix('torch.')}"
-
-
-def _other_structure(sample: Tree, skeleton: Skeleton) -> DataError:
-    return DataError(
-        f"A sample is {_outline(skeleton_of(sample))}, those looked at first are "
-        f"{_outline(skeleton)}. Make them alike, or pass a collator of your own."
-    )
-
-
-def _outline(skeleton: Skeleton) -> str:
+def _columns(samples: Sequence[Tree], skeleton: Skeleton) -> list[Sequence[Any]] | None:
+    """Return the values of each leaf, over the samples; None if one has another structure."""
     if skeleton.kind is None:
-        return "a single value"
-    names = skeleton.names()
-    kind = "values" if skeleton.kind is list else skeleton.kind.__name__
-    return f"{kind} ({', '.join(names[:6])}{', …' if len(names) > 6 else ''})"
+        return [samples]
+    if skeleton.is_flat and skeleton.kind is list:
+        size = len(skeleton.parts)
+        if all(isinstance(s, list | tuple) and len(s) == size for s in samples):
+            return list(zip(*samples, strict=True))
+    rows = [leaves_like(sample, skeleton) for sample in samples]
+    found = [row for row in rows if row is not None]
+    return list(zip(*found, strict=True)) if len(found) == len(rows) else None
+
+
+def leaves_like(sample: Tree, skeleton: Skeleton) -> list[Any] | None:
+    """Return the leaves of a sample in the order of a skeleton; None if it has another structure.
+
+    The order of a mapping's keys does not count.
+    """
+    leaves: list[Any] = []
+    return leaves if _collect(sample, skeleton, leaves) else None
+
+
+def _collect(sample: Tree, skeleton: Skeleton, leaves: list[Any]) -> bool:
+    """Append the leaves of a sample, and return whether it is of that structure."""
+    if skeleton.kind is None:
+        leaves.append(sample)
+        return not (isinstance(sample, Mapping) or is_sequence(sample))
+    if issubclass(skeleton.kind, Mapping):
+        if not isinstance(sample, Mapping) or len(sample) != len(skeleton.keys):
+            return False
+        try:
+            parts = [sample[key] for key in skeleton.keys]
+        except KeyError:
+            return False
+    elif is_sequence(sample) and len(sample) == len(skeleton.parts):
+        parts = list(sample)
+    else:
+        return False
+    if skeleton.is_flat:
+        leaves += parts
+        return True
+    return all(map(_collect, parts, skeleton.parts, [leaves] * len(parts)))
+
+
+def _write(leaf: Leaf, values: Sequence[Any], out: Tensor) -> bool:
+    """Write a column, and return whether all values were what the leaf is."""
+    first = values[0]
+    try:
+        if isinstance(first, Tensor):
+            # torch would convert numbers, and make room for other shapes.
+            alike = all(isinstance(v, Tensor) and v.dtype is leaf.dtype for v in values)
+            if not alike or first.shape != leaf.shape:
+                return False
+            with torch.no_grad():
+                torch.stack(tuple(values), out=out)
+        elif type(first) in PYTHON_NUMBERS:
+            kind = type(first)
+            if leaf_of(first) != leaf or not all(type(v) is kind for v in values):
+                return False
+            out.numpy()[...] = values
+        elif all(leaf_of(value) == leaf for value in values):
+            np.stack(values, out=out.numpy())
+        else:
+            return False
+    except (RuntimeError, ValueError, OverflowError):
+        return False
+    return True
+
+
+def _unlike(samples: Sequence[Tree], layout: Layout, ids: Sequence[int]) -> UnlikeError:
+    """Return the error for the first sample that is not what the layout says."""
+    for sample, id_ in zip(samples, ids, strict=True):
+        leaves = leaves_like(sample, layout.skeleton)
+        what = "it is of another structure" if leaves is None else _difference(leaves, layout)
+        if what:
+            return UnlikeError(
+                f"Sample {id_} is not like the others: {what}. Give all samples one shape, or "
+                "join them with a collator of your own, or one such as collate='pad'."
+            )
+    return UnlikeError("Samples do not fit in one batch, though they look alike.")
+
+
+def _difference(leaves: list[Any], layout: Layout) -> str | None:
+    for value, leaf, name in zip(leaves, layout.leaves, layout.names(), strict=True):
+        found = leaf_of(value)
+        if found != leaf:
+            told = type(value).__name__ if found is None else _told(found)
+            return f"{name or 'it'} is {told}, not {_told(leaf)}"
+    return None
+
+
+def _told(leaf: Leaf) -> str:
+    return f"{str(leaf.dtype).removeprefix('torch.')} {list(leaf.shape)}"

@@ -118,16 +118,16 @@ class ItemSource(Source):
         begin = time.perf_counter()
         samples, kept = self._samples(as_ids(ids))
         made = time.perf_counter()
-        batch = self._batch(samples, kept, out)
+        batch = self._batch(samples, ids, kept, out)
         stages = {"item": made - begin, "collate": time.perf_counter() - made}
         if kept is not None:
             stages["num_skipped"] = len(ids) - len(kept)
         return batch, stages
 
-    def _batch(self, samples: list[Any], kept: IntArray | None, out: Any) -> Any:
+    def _batch(self, samples: list[Any], ids: IntArray, kept: IntArray | None, out: Any) -> Any:
         if self.layout is not None:
             batch = self.layout.empty(len(samples)) if out is None else out.first(len(samples))
-            fill(samples, self.layout, batch)
+            fill(samples, self.layout, batch, self.rows_of(ids if kept is None else kept).tolist())
             if kept is not None:  # so it is a part of the slot, and not the slot itself
                 batch.ids = kept
             return batch

@@ -14,9 +14,9 @@ import torch
 
 from chirpid.data.general import generators
 from chirpid.data.general.columns import Columns, Layout
+from chirpid.data.general.fill import fill
 from chirpid.data.general.protocols import BatchReader, MapDataset, getitems
 from chirpid.data.tensors.packing import Packing, packed
-from chirpid.data.wrap.filling import put
 from chirpid.errors import ConfigError, DataError
 
 
@@ -95,7 +95,7 @@ def make(dataset: MapDataset, layout: Layout, first: int, end: int, out: Columns
         if isinstance(dataset, BatchReader):
             dataset.read_into(np.arange(first, end), out)
         else:
-            put(getitems(dataset, range(first, end)), layout, out, range(first, end))
+            fill(getitems(dataset, range(first, end)), layout, out, range(first, end))
     except Exception as error:
         error.add_note(f"while the samples {first} to {end - 1} were made, to be kept")
         raise

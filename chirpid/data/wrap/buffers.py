@@ -9,8 +9,9 @@ from typing import Any
 import torch
 
 from chirpid.data.general.columns import Columns, Layout, layout_of
+from chirpid.data.general.fill import fill
 from chirpid.data.general.trees import Tree, leaves_of
-from chirpid.data.wrap.filling import no_numbers, put
+from chirpid.data.wrap.filling import no_numbers
 from chirpid.errors import ConfigError, DataError
 
 
@@ -99,7 +100,7 @@ class PreallocatedBuffer:
             DataError: a sample is of another structure, type or shape.
         """
         batch = self.take(len(samples))
-        put(samples, self.layout, batch, range(len(samples)))
+        fill(samples, self.layout, batch, range(len(samples)))
         return batch.tree()
 
     def __getstate__(self) -> dict[str, Any]:

@@ -10,9 +10,9 @@ import numpy as np
 
 from chirpid.data.buffers import ThreadBuffers
 from chirpid.data.general.columns import Columns, Layout
+from chirpid.data.general.fill import UnlikeError, fill
 from chirpid.data.general.protocols import BatchReader, MapDataset, getitems
 from chirpid.data.general.trees import Tree
-from chirpid.data.wrap.filling import UnlikeError, put
 from chirpid.data.wrap.forms import Form
 from chirpid.data.wrap.row_table import RowTable, SharedRows, copy_some
 from chirpid.data.wrap.rows import Rows
@@ -65,7 +65,7 @@ class RowCache:
     def _keep(self, ids: IntArray, samples: list[Tree]) -> None:
         batch = self._memory(len(ids))
         try:
-            put(samples, self.form.layout, batch, ids.tolist())
+            fill(samples, self.form.layout, batch, ids.tolist())
         except UnlikeError:
             self.varies = True
         else:
@@ -92,7 +92,7 @@ class RowCache:
         if self._reader is not None:
             self._reader.read_into(wanted, batch)
         else:
-            put(getitems(self.dataset, wanted.tolist()), self.form.layout, batch, wanted.tolist())
+            fill(getitems(self.dataset, wanted.tolist()), self.form.layout, batch, wanted.tolist())
         self.kept.put(wanted, batch)
         copy_some([Rows(tensor) for tensor in batch.tensors], rows, out, missing)
 
@@ -125,7 +125,7 @@ class SampleCache:
     def read_into(self, ids: IntArray, out: Columns) -> None:
         # Who asked took the samples for rows before one was found that is none.
         assert self._layout is not None, "ask for the layout first"
-        put(self.samples(ids), self._layout, out, ids.tolist())
+        fill(self.samples(ids), self._layout, out, ids.tolist())
 
 
 def completed(

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from chirpid.data.general.columns import Columns, Layout, Leaf, layout_of, leaf_of
+from chirpid.data.general.columns import Columns, Layout, layout_of, leaf_of
+from chirpid.data.general.fill import fill
 from chirpid.data.general.protocols import BatchReader, MapDataset, getitems
-from chirpid.data.general.trees import Skeleton, Tree, is_sequence, leaves_of, skeleton_of
+from chirpid.data.general.trees import Tree, leaves_of, skeleton_of
 from chirpid.data.wrap.budgets import Memory, bytes_of
 from chirpid.data.wrap.probes import look_at
 from chirpid.data.wrap.tables import builder
@@ -95,79 +94,4 @@ def _read_rows(dataset: Any, layout: Layout, columns: Columns, rows: range) -> N
     if isinstance(dataset, BatchReader):
         dataset.read_into(np.arange(rows.start, rows.stop), part)
     else:
-        put(getitems(dataset, rows), layout, part, rows)
-
-
-class UnlikeError(DataError):
-    """A sample is not what the others are."""
-
-
-def put(samples: Sequence[Tree], layout: Layout, out: Columns, ids: Sequence[int]) -> None:
-    """Write samples into rows of their layout.
-
-    Args:
-        out: as many rows as there are samples.
-        ids: of the samples, for messages.
-
-    Raises:
-        UnlikeError: one of them is of another structure, type or shape.
-    """
-    taken = [leaves_like(sample, layout, id_) for sample, id_ in zip(samples, ids, strict=True)]
-    for tensor, values in zip(out.tensors, zip(*taken, strict=True), strict=True):
-        _put_leaf(tensor, list(values))
-
-
-def leaves_like(sample: Tree, layout: Layout, id_: int) -> list[Any]:
-    """Return the leaves of a sample in the order of a layout.
-
-    Raises:
-        UnlikeError: it is of another structure, type or shape.
-    """
-    leaves: list[Any] = []
-    if _collect(sample, layout.skeleton, leaves):
-        found = [leaf_of(leaf) for leaf in leaves]
-        if found == list(layout.leaves):
-            return leaves
-        at = next(at for at, leaf in enumerate(found) if leaf != layout.leaves[at])
-        what = f"{layout.names()[at] or 'it'} is {_told(found[at])}, not {_told(layout.leaves[at])}"
-    else:
-        what = "it is of another structure"
-    raise UnlikeError(f"Sample {id_} is not like the others: {what}. Give all samples one shape, "
-                      "or use a collate_fn that can join them.")  # fmt: skip
-
-
-def _collect(sample: Tree, skeleton: Skeleton, leaves: list[Any]) -> bool:
-    """Append the leaves of a sample, and return whether it is of that structure."""
-    if skeleton.kind is None:
-        leaves.append(sample)
-        return not (isinstance(sample, Mapping) or is_sequence(sample))
-    if issubclass(skeleton.kind, Mapping):
-        if not isinstance(sample, Mapping) or sample.keys() != set(skeleton.keys):
-            return False
-        parts = [sample[key] for key in skeleton.keys]
-    elif is_sequence(sample) and len(sample) == len(skeleton.parts):
-        parts = list(sample)
-    else:
-        return False
-    return all(
-        _collect(part, below, leaves) for part, below in zip(parts, skeleton.parts, strict=True)
-    )
-
-
-def _told(leaf: Leaf | None) -> str:
-    if leaf is None:
-        return "no number"
-    return f"{str(leaf.dtype).removeprefix('torch.')} {list(leaf.shape)}"
-
-
-def _put_leaf(out: Tensor, values: list[Any]) -> None:
-    if all(isinstance(value, Tensor) and value.is_cpu for value in values):
-        with torch.no_grad():
-            torch.stack(values, out=out)
-    elif any(isinstance(value, Tensor) for value in values):
-        for row, value in zip(out, values, strict=True):
-            row.copy_(torch.as_tensor(value))
-    elif out.ndim > 1:
-        np.stack(values, out=out.numpy())
-    else:
-        out.copy_(torch.from_numpy(np.asarray(values)))
+        fill(getitems(dataset, rows), layout, part, rows)

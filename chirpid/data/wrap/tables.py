@@ -136,14 +136,14 @@ def _tensor(leaf: Any) -> Tensor | str:
     """Return a column as a tensor, or what is wrong with it."""
     if not isinstance(leaf, Tensor | np.ndarray):
         return type(leaf).__name__
+    if isinstance(leaf, Tensor) and not leaf.is_cpu:
+        return f"on {leaf.device}"
     if leaf_of(leaf) is None:
         return str(leaf.dtype) if isinstance(leaf, np.ndarray) else str(leaf.layout)
     if not leaf.ndim:
         return "a single number"
     if isinstance(leaf, np.ndarray):
         return _shared(leaf)
-    if not leaf.is_cpu:
-        return f"on {leaf.device}"
     return leaf.detach().as_subclass(Tensor).resolve_conj().resolve_neg()
 
 

@@ -74,7 +74,13 @@ def same_bits(batch: Any, other: Any) -> bool:
 
 
 def _bits(tensor: torch.Tensor) -> bytes:
-    return tensor.clone(memory_format=torch.contiguous_format).reshape(-1).view(torch.uint8).numpy().tobytes()
+    return (
+        tensor.clone(memory_format=torch.contiguous_format)
+        .reshape(-1)
+        .view(torch.uint8)
+        .numpy()
+        .tobytes()
+    )
 
 
 def flip_byte(path: Path, offset: int) -> None:

@@ -68,22 +68,32 @@ def bits(tree: object) -> object:
 @pytest.mark.parametrize(
     ("odd", "said"),
     [
-        ({"x": torch.zeros(4), "y": 1}, "'x' of a sample is 4 of float32, .* it is 3 of float32"),
-        ({"x": torch.zeros(3).double(), "y": 1}, "'x' of a sample is 3 of float64"),
-        ({"x": torch.zeros(3), "y": 1.5}, "'y' of a sample is a number of float64"),
-        ({"x": torch.zeros(3), "y": True}, "'y' of a sample is a number of bool"),
-        ({"x": torch.zeros(3), "y": "one"}, "'y' of a sample is str"),
-        ({"x": np.zeros(3), "y": 1}, "'x' of a sample is 3 of float64"),
-        ({"x": torch.zeros(3)}, r"A sample is dict \(x\), .* dict \(x, y\)"),
-        ((torch.zeros(3), 1), r"A sample is values .* are dict \(x, y\)"),
+        ({"x": torch.zeros(4), "y": 1}, r"x is float32 \[4\], not float32 \[3\]"),
+        ({"x": torch.zeros(3).double(), "y": 1}, "x is float64"),
+        ({"x": torch.zeros(3), "y": 1.5}, r"y is float64 \[\], not int64"),
+        ({"x": torch.zeros(3), "y": True}, "y is bool"),
+        ({"x": torch.zeros(3), "y": "one"}, "y is str"),
+        ({"x": np.zeros(3), "y": 1}, "x is float64"),
+        ({"x": torch.zeros(3)}, "of another structure"),
+        ((torch.zeros(3), 1), "of another structure"),
+        ({"x": torch.zeros(3), "y": [1]}, "y is list"),
     ],
 )
 def test_a_sample_that_is_another_kind_is_refused_by_name(odd: object, said: str) -> None:
     usual = {"x": torch.zeros(3), "y": 1}
     layout = layout_of([usual])
     assert layout is not None
-    with pytest.raises(DataError, match=said):
-        fill([usual, odd, usual], layout, layout.empty(3))
+    with pytest.raises(DataError, match=f"Sample 7 is not like the others: .*{said}"):
+        fill([usual, odd, usual], layout, layout.empty(3), [5, 7, 9])
+
+
+def test_the_order_of_keys_does_not_count_however_deep() -> None:
+    one = {"a": 1, "b": {"c": 2, "d": 3.0}}
+    layout = layout_of([one])
+    assert layout is not None
+    out = layout.empty(2)
+    fill([one, {"b": {"d": 5.0, "c": 4}, "a": 6}], layout, out)
+    assert [tensor.tolist() for tensor in out.tensors] == [[1, 6], [2, 4], [3.0, 5.0]]
 
 
 def test_samples_that_need_a_gradient_are_taken_by_value() -> None:
