@@ -133,8 +133,7 @@ def tune(prepared: Prepared, console: Console, given: Collection[str] | None) ->
     config = prepared.config
     is_fixed = config.mode.name is not Mode.cached if given is None else "mode.name" in given
     options = build.store_options(config, prepared.machine, prepared.plan)
-    frontend = build.frontend_settings(config)
-    key = store_key(prepared.maker, frontend)
+    key = store_key(prepared.maker, build.frontend_settings(config))
     store = whole_cache(prepared.maker, key, options)
     modes = (config.mode.name,) if is_fixed else (Mode.cached, Mode.eager, Mode.lazy)
     work = work_of(prepared, cached_already=store is not None)
