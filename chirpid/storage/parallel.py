@@ -64,6 +64,15 @@ def for_each(
         torch.set_num_threads(main_threads)
 
 
+def end_threads(threads: Sequence[threading.Thread]) -> None:
+    """Wait until threads that were told to end have, each of them started or not."""
+    for thread in threads:
+        # The collector may run in any of them, and of some that were made none was started.
+        if thread.ident is not None and thread is not threading.current_thread():
+            thread.join()
+    wait_for_exit(thread.native_id or 0 for thread in threads)
+
+
 def wait_for_exit(native_ids: Iterable[int], *, at_most_s: float = 2.0) -> None:
     """Wait until the system has no more threads of these ids, where it lists them.
 

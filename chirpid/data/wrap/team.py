@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from chirpid.storage.parallel import wait_for_exit
+from chirpid.storage.parallel import end_threads
 
 
 class Task:
@@ -107,8 +107,4 @@ class _Work:
         self.is_ending = True
         for _ in threads:
             self.tasks.put(None)
-        for thread in threads:
-            # The collector may run in any of them, and of some that were made none was started.
-            if thread.ident is not None and thread is not threading.current_thread():
-                thread.join()
-        wait_for_exit(thread.native_id or 0 for thread in threads)
+        end_threads(threads)

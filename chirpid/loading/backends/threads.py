@@ -12,7 +12,7 @@ import torch
 from chirpid.data.datasets import BatchSource
 from chirpid.loading.backends.base import Ring
 from chirpid.loading.backends.flow import Part, WorkerBackend
-from chirpid.storage.parallel import wait_for_exit
+from chirpid.storage.parallel import end_threads
 
 
 class ThreadsBackend(WorkerBackend):
@@ -119,8 +119,4 @@ class _Team:
         self.ending = True
         for _ in threads:
             self.tasks.put(None)
-        for thread in threads:
-            # The collector may run in any of them, and of some that were made none was started.
-            if thread.ident is not None and thread is not threading.current_thread():
-                thread.join()
-        wait_for_exit(thread.native_id or 0 for thread in threads)
+        end_threads(threads)
