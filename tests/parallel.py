@@ -53,7 +53,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     Threads of two trainings on the same cores spin while they wait for each other. Tests that are
     about threads name a number.
+
+    Raises:
+        UsageError: the name of a test holds an address, which is another one in each process.
     """
+    for item in items:
+        if " at 0x" in item.nodeid:
+            raise pytest.UsageError(f"{item.nodeid}: give its values ids that say what they are")
     if hasattr(config, "workerinput"):
         items.sort(key=_turn)
         if "torch" in sys.modules:

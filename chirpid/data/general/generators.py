@@ -7,6 +7,7 @@ point: the generators are seeded by (seed, epoch, sample) before it is made, and
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import random
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -41,6 +42,28 @@ class States(NamedTuple):
 def states() -> States:
     """Return where the three generators are."""
     return States(random.getstate(), np.random.get_state(), torch.get_rng_state())
+
+
+def mark() -> tuple[Any, ...]:
+    """Return something that is another after any number was drawn; a tenth of the time of `states`.
+
+    Of a Mersenne twister the place in its words and the first of them tell: the place moves with
+    every number, and the words change when they are used up.
+    """
+    (first, second, *_, place), gauss = random.getstate()[1:]
+    return first, second, place, gauss, _numpy_mark(), torch.get_rng_state().numpy().tobytes()
+
+
+def _numpy_mark() -> Any:
+    generator = np.random.get_bit_generator()  # type: ignore[attr-defined]
+    if type(generator) is not np.random.MT19937:  # somebody has set another one
+        return repr(np.random.get_state(legacy=False))
+    # numpy's own way takes 40 us, most of it to make an array of numbers from these.
+    return bytes(_TwisterState.from_address(generator.ctypes.state_address))
+
+
+_TwisterState = ctypes.c_uint32 * 625
+"""624 words and the place in them, as numpy's C interface has them."""
 
 
 @contextlib.contextmanager

@@ -141,9 +141,9 @@ class ItemSource(Source):
         if threading.current_thread() is not threading.main_thread():
             return self._made(ids)  # the generators are also those of the training
         if not self.draws:
-            before = generators.states()
+            before = generators.mark()
             made = self._made(ids)
-            if not before.drawn(generators.states()):
+            if before == generators.mark():
                 return made
             self.draws = True
         with generators.put_back():

@@ -17,8 +17,8 @@ from chirpid.loading.universal.easy import make_loader
 from chirpid.loading.universal.planning import place_of
 from chirpid.types import size_text
 
-ROWS = 256
-"""Samples that are made at once."""
+MOST_ROWS, CHUNK_BYTES = 256, 2**22
+"""Samples that are made at once: fewer, if they come to so many bytes."""
 
 
 def optimize_dataset(
@@ -83,7 +83,8 @@ def _kept(dataset: Any, look: Look, num_workers: int | None, say: Say) -> Vector
     assert look.layout is not None
     begin, at = time.perf_counter(), 0
     columns = look.layout.empty(len(dataset))
-    with make_loader(dataset, ROWS, shuffle=False, num_workers=num_workers, say=say) as loader:
+    num_rows = max(1, min(MOST_ROWS, CHUNK_BYTES // max(1, look.sample_bytes)))
+    with make_loader(dataset, num_rows, shuffle=False, num_workers=num_workers, say=say) as loader:
         for batch in loader:
             leaves = leaves_of(batch)
             for column, rows in zip(columns.tensors, leaves, strict=True):

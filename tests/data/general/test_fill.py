@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import default_collate
 
-from chirpid.data.general.columns import layout_of
+from chirpid.data.general.columns import Columns, layout_of
 from chirpid.data.general.fill import fill
 from chirpid.data.general.trees import map_leaves
 from chirpid.errors import DataError
@@ -77,6 +77,8 @@ def bits(tree: object) -> object:
         ({"x": torch.zeros(3)}, "of another structure"),
         ((torch.zeros(3), 1), "of another structure"),
         ({"x": torch.zeros(3), "y": [1]}, "y is list"),
+        (5, "of another structure"),
+        (torch.zeros(3), "of another structure"),
     ],
 )
 def test_a_sample_that_is_another_kind_is_refused_by_name(odd: object, said: str) -> None:
@@ -104,3 +106,21 @@ def test_samples_that_need_a_gradient_are_taken_by_value() -> None:
     fill([sample * 2], layout, out)
     assert out.tensors[0].tolist() == [[2.0, 2.0]]
     assert not out.tensors[0].requires_grad
+
+
+@pytest.mark.parametrize("of", [np.full, torch.full], ids=["arrays", "tensors"])
+def test_rows_that_do_not_lie_side_by_side_are_written_all_the_same(of) -> None:
+    rows = [of((2,), float(k)) for k in range(3)]
+    layout = layout_of(rows[:1])
+    assert layout is not None
+    room = torch.zeros(3, 4, dtype=layout.leaves[0].dtype)
+    fill(rows, layout, Columns(layout.skeleton, [room[:, 1:3]]))
+    assert room.tolist() == [[0, k, k, 0] for k in range(3)]
+
+
+@pytest.mark.parametrize("odd", [np.zeros(4), np.zeros(3, np.float32)], ids=["shape", "type"])
+def test_an_array_that_is_unlike_the_first_is_refused(odd: np.ndarray) -> None:
+    layout = layout_of([np.zeros(3)])
+    assert layout is not None
+    with pytest.raises(DataError, match="Sample 1 is not like the others"):
+        fill([np.zeros(3), odd], layout, layout.empty(2))

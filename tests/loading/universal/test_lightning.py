@@ -125,7 +125,7 @@ def test_a_second_fit_trains_on_the_same_batches_whatever_was_done_before(tmp_pa
         (stream_module, {}),
         (stream_module, {"limit_train_batches": 2}),
     ],
-    ids=str,
+    ids=lambda value: getattr(value, "__name__", str(value)),
 )
 def test_a_resumed_fit_is_the_fit_that_never_stopped(
     tmp_path: Path, make: Any, settings: dict[str, Any]
