@@ -154,7 +154,7 @@ def advice_of(
     setting = (course.last if course else None) or setting_of(prepared)
     ways = ways_of(prepared, setting, work)
     if course is not None:
-        ways = _after(course, setting, ways, began=setting_of(prepared))
+        ways = ways_after(course, setting, ways, began=setting_of(prepared))
     own = costs_of(achieved, setting, work, model_threads=ways.model_threads)
     costs, trials = own, None
     if found is not None and _explains(found.costs, setting, achieved, work):
@@ -167,7 +167,7 @@ def advice_of(
     return advice, round(bound_share(costs, achieved, work), 4) if is_known else None
 
 
-def _after(course: Course, setting: Setting, ways: Ways, *, began: Setting) -> Ways:
+def ways_after(course: Course, setting: Setting, ways: Ways, *, began: Setting) -> Ways:
     """Return the ways that are left after all that the run has been through."""
     left = {*course.settings, began} - {setting}
     if (most := course.ram_bytes) is None:

@@ -68,6 +68,7 @@ def test_what_a_change_has_mended_is_not_advised(prepared: Prepared, course: Cou
     train(course, FED, 30)
     told = advice(prepared, course)
     assert (told["bound"], told["overrides"]) == ("model", [])
+    assert told["bound_share"] is None, "the step was not alone, as it had been at first"
     assert "30 epochs under mode=lazy, 1 threads, prefetch 2, to which" in told["sentence"]
 
 
@@ -108,6 +109,15 @@ def test_where_memory_ran_short_nothing_that_takes_more_is_advised(
     guard.has_stepped = True
     change(course, THREAD)
     train(course, DECODING, 30)
-    told = advice(prepared, course)
-    assert told["overrides"], "a cache takes no more RAM"
-    assert not [one for one in told["overrides"] if one.startswith(("mode=eager", "memory."))]
+    plan, last = course.loader.plan, course.last
+    assert plan is not None
+    assert last == Setting(Mode.lazy, Backend.threads, 1, 2)
+    before = advising.ways_of(prepared, last, advising.work_now(prepared))
+    ways = advising.ways_after(course, last, before, began=advising.setting_of(prepared))
+    assert ways.room is not None
+    assert ways.limits.ram_bytes == ways.room.ram_bytes == plan.total_bytes
+    assert before.limits.ram_bytes > plan.total_bytes
+    assert set(ways.left) == {
+        Setting(Mode.lazy, Backend.inline), Setting(Mode.lazy, Backend.threads, 2, 2),
+    }  # fmt: skip
+    assert advice(prepared, course)["overrides"] == ["mode=cached"], "it takes no more RAM"

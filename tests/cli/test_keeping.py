@@ -42,3 +42,5 @@ def test_a_run_short_of_memory_steps_down_and_predicts_the_same(
     assert all(line.startswith(begin) for line, begin in zip(lines, LINES, strict=True))
     assert [entry.complete for entry in list_caches(tmp_path / "short/outputs/cache")] == [True]
     assert short == plenty
+    (advice,) = (line for line in told.splitlines() if line.startswith("advice: "))
+    assert "under mode=cached, inline, to which loading had been changed" in advice
