@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from chirpid.build.plan import largest_batch, plan_of
-from chirpid.config.schema import DatasetKind, RootConfig
+from chirpid.config.schema import DatasetKind, MixedSet, RootConfig
 from chirpid.data.kept import RowSpec
 from chirpid.loading.hardware import GIB, Machine
 from chirpid.types import Keep, StoreDtype
@@ -44,6 +44,6 @@ def test_a_budget_that_holds_all_of_a_small_set_takes_any_batch_size() -> None:
 
 def test_draws_from_several_sets_fill_a_batch_that_is_larger_than_they_are() -> None:
     config = asked(100, 100, epoch_segments=1000)
-    dataset = replace(config.dataset, kind=DatasetKind.shards, mix={"one": 1.0})
+    dataset = replace(config.dataset, kind=DatasetKind.shards, mix=[MixedSet(root="one")])
     assert largest_batch(replace(config, dataset=dataset), 40) == 100
     assert largest_batch(config, 40) == 40, "without a mix, it has no effect"

@@ -95,8 +95,7 @@ def test_epochs_that_a_change_falls_into_tell_of_no_plan(
     assert (told["bound"], told["overrides"]) == ("unknown", [])
     assert told["sentence"].startswith("Loading was changed within each epoch")
     train(course, DECODING, 1)
-    assert course.last == Setting(Mode.lazy, Backend.threads, 1, 2)
-    assert course.num_epochs(course.last) == 1
+    assert [setting for setting, _ in course.epochs] == [Setting(Mode.lazy, Backend.threads, 1, 2)]
 
 
 def test_where_memory_ran_short_nothing_that_takes_more_is_advised(

@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from chirpid.config.rules import check_rules
-from chirpid.config.schema import DatasetKind, RootConfig
+from chirpid.config.schema import DatasetKind, MixedSet, RootConfig
 from chirpid.errors import ConfigError
 from chirpid.loading.tune.choose import Limits, candidates, held_bytes
 from chirpid.loading.tune.model import Setting
@@ -22,7 +22,7 @@ from tests.loading.test_advice import WORK
 DATASETS = {
     "demo": RootConfig().dataset,
     "shards": replace(RootConfig().dataset, kind=DatasetKind.shards, root="somewhere"),
-    "mix": replace(RootConfig().dataset, kind=DatasetKind.shards, mix={"one": 1.0, "two": 2.0}),
+    "mix": replace(RootConfig().dataset, kind=DatasetKind.shards, mix=[MixedSet(root="one")]),
 }
 KINDS = {"policy": Policy, "backend": Backend, "num_workers": int, "prefetch": int}
 ALL = Limits(max_workers=2, device_bytes=2**40, backends=tuple(
