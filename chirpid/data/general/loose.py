@@ -110,7 +110,8 @@ class LooseSlot:
                  for leaf, array in zip(leaves, arrays, strict=True)]  # fmt: skip
         kinds = [None if array is None else _kind(leaf, array)
                  for leaf, array in zip(leaves, arrays, strict=True)]  # fmt: skip
-        head = pickle.dumps((skeleton_of(batch.value), plain, kinds, batch.num_rows, batch.ids))
+        skeleton = skeleton_of(batch.value, keeps_tuples=True)
+        head = pickle.dumps((skeleton, plain, kinds, batch.num_rows, batch.ids))
         at = _aligned(_HEAD.size + len(head))
         need = at + sum(_aligned(array.nbytes) for array in arrays if array is not None)
         if need > len(self.room):

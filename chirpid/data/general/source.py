@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -67,6 +68,8 @@ class ReaderSource(Source):
 
 EPOCHS = 2**20
 """Ids of samples in an epoch: sample + number of samples * (epoch + EPOCHS * turn)."""
+JOINING = 1
+"""Tells what joining a batch draws from what making its first sample does."""
 
 
 class ItemSource(Source):
@@ -95,6 +98,8 @@ class ItemSource(Source):
         super().__init__(dataset, spec, len(dataset), Mode.lazy)
         self.layout, self.collate = layout, collate
         self.seed, self.skips, self.draws = seed, skips, draws
+        self.collate_draws: bool | None = None
+        """Joining samples draws random numbers; None until it has been done once."""
 
     @property
     def for_threads(self) -> bool:
@@ -116,7 +121,8 @@ class ItemSource(Source):
 
     def fetch(self, ids: IntArray, out: Any = None) -> tuple[Any, Stages]:
         begin = time.perf_counter()
-        samples, kept = self._samples(as_ids(ids))
+        ids = as_ids(ids)
+        samples, kept = self._samples(ids)
         made = time.perf_counter()
         batch = self._batch(samples, ids, kept, out)
         stages = {"item": made - begin, "collate": time.perf_counter() - made}
@@ -131,10 +137,30 @@ class ItemSource(Source):
             if kept is not None:  # so it is a part of the slot, and not the slot itself
                 batch.ids = kept
             return batch
-        loose = Loose(self.collate(samples) if samples else None, len(samples), kept)
+        loose = Loose(self._joined(samples, ids) if samples else None, len(samples), kept)
         if isinstance(out, LooseSlot):
             out.write(loose)
         return loose
+
+    def _joined(self, samples: list[Any], ids: IntArray) -> Any:
+        """Return samples as one batch. What that draws depends on the first id that was asked for.
+
+        Else workers that were forked from one process would all draw the same numbers.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            return self.collate(samples)
+        if not self.collate_draws:
+            keeping = generators.put_back() if self.collate_draws is None else nullcontext()
+            with keeping:
+                before = generators.mark()
+                batch = self.collate(samples)
+                self.collate_draws = before != generators.mark()
+            if not self.collate_draws:
+                return batch
+            samples = self._samples(ids)[0]  # a collator may have changed those that it was given
+        with generators.put_back():
+            generators.seed_for(self.seed, int(ids[0]), JOINING)
+            return self.collate(samples)
 
     def _samples(self, ids: IntArray) -> tuple[list[Any], IntArray | None]:
         """Return the samples, and the ids that they are of if some were left out."""

@@ -19,7 +19,8 @@ class Skeleton:
     """The structure of a sample without its leaves."""
 
     kind: type | None = None
-    """Type of a mapping or a named tuple, `list` for other sequences, None for a leaf."""
+    """Type of a mapping or a named tuple, `list` for other sequences, None for a leaf. `tuple` only
+    where a batch is to stay as it was made."""
     keys: tuple[Any, ...] = ()
     """Of a mapping, in the order of its leaves."""
     parts: tuple[Skeleton, ...] = ()
@@ -50,6 +51,8 @@ class Skeleton:
     def _holding(self, values: Sequence[Any]) -> Tree:
         if self.kind is list:
             return list(values)
+        if self.kind is tuple:
+            return tuple(values)
         if self.kind is dict:
             return dict(zip(self.keys, values, strict=True))
         assert self.kind is not None
@@ -75,15 +78,23 @@ class Skeleton:
 LEAF = Skeleton()
 
 
-def skeleton_of(sample: Tree) -> Skeleton:
-    """Return the structure of a sample."""
+def skeleton_of(sample: Tree, *, keeps_tuples: bool = False) -> Skeleton:
+    """Return the structure of a sample.
+
+    Args:
+        keeps_tuples: tuples stay such, as in batches that a collator made.
+    """
+
+    def of_part(part: Tree) -> Skeleton:
+        return skeleton_of(part, keeps_tuples=keeps_tuples)
+
     if isinstance(sample, Mapping):
-        parts = tuple(skeleton_of(sample[key]) for key in sample)
-        return Skeleton(type(sample), tuple(sample), parts)
+        return Skeleton(type(sample), tuple(sample), tuple(of_part(sample[key]) for key in sample))
     if is_named_tuple(sample):
-        return Skeleton(type(sample), (), tuple(map(skeleton_of, sample)))
+        return Skeleton(type(sample), (), tuple(map(of_part, sample)))
     if is_sequence(sample):
-        return Skeleton(list, (), tuple(map(skeleton_of, sample)))
+        kind = tuple if keeps_tuples and type(sample) is tuple else list
+        return Skeleton(kind, (), tuple(map(of_part, sample)))
     return LEAF
 
 
@@ -96,9 +107,10 @@ def leaves_of(sample: Tree) -> list[Any]:
     return [sample]
 
 
-def map_leaves(sample: Tree, change: Any) -> Tree:
+def map_leaves(sample: Tree, change: Any, *, keeps_tuples: bool = False) -> Tree:
     """Return the sample with `change(leaf)` in the place of each leaf."""
-    return skeleton_of(sample).rebuild([change(leaf) for leaf in leaves_of(sample)])
+    skeleton = skeleton_of(sample, keeps_tuples=keeps_tuples)
+    return skeleton.rebuild([change(leaf) for leaf in leaves_of(sample)])
 
 
 def is_named_tuple(value: object) -> bool:

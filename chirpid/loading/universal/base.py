@@ -110,7 +110,9 @@ class AnyLoader(ABC):
 
     def _on_device(self, tree: Tree) -> Tree:
         """Return a batch where it was asked to be."""
-        return tree if self.device is None else map_leaves(tree, self._moved)
+        if self.device is None:
+            return tree
+        return map_leaves(tree, self._moved, keeps_tuples=True)
 
     def _moved(self, leaf: Any) -> Any:
         if isinstance(leaf, torch.Tensor):
