@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import operator
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 from torch.utils.data import IterableDataset, get_worker_info
@@ -29,8 +30,11 @@ class StreamRule:
     def __post_init__(self) -> None:
         for name in ("batch_size", "window"):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            is_number = isinstance(value, SupportsIndex) and not isinstance(value, bool)
+            if not is_number or operator.index(value) < 1:
                 raise ConfigError(f"{name}={value!r} is out of range. Use 1 or more.")
+            # A state tells the rule as a text, which is the same for numbers of numpy.
+            object.__setattr__(self, name, operator.index(value))
 
     @property
     def window_batches(self) -> int:

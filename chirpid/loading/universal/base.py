@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from typing import Any, Self
+from typing import Any, Self, SupportsIndex
 
 import torch
 
@@ -86,11 +87,12 @@ class AnyLoader(ABC):
         Raises:
             ConfigError: it is no whole number from 0 on.
         """
-        if isinstance(epoch, bool) or not isinstance(epoch, int) or epoch < 0:
+        if isinstance(epoch, bool) or not isinstance(epoch, SupportsIndex) or epoch < 0:
             raise ConfigError(f"epoch={epoch!r} is no epoch. Use whole numbers from 0 on.")
+        epoch = operator.index(epoch)
         if epoch != self._next_epoch:
-            self._next_epoch, self._next_batch = epoch, 0
-        self._at = (self._next_epoch, self._next_batch)
+            self._begin_at(epoch, 0)
+        self._at = (epoch, self._next_batch)
 
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:

@@ -6,20 +6,23 @@ import logging
 from typing import Any
 
 import torch
+from torch.utils.data import Subset
 
 from chirpid.data.collate import collators
 from chirpid.data.general.adapt import Collation, adapt, is_stream, reads_in_blocks
 from chirpid.data.general.windows import StreamRule
 from chirpid.data.samplers import Sampler, SequentialSampler, ShuffledSampler
+from chirpid.data.samplers.checks import whole
 from chirpid.errors import ConfigError
 from chirpid.loading.factory import Say
 from chirpid.loading.factory import make_loader as loader_of
 from chirpid.loading.memory import MemoryGuard
+from chirpid.loading.plan import Wish
 from chirpid.loading.universal.base import AnyLoader
 from chirpid.loading.universal.loader import UniversalLoader
 from chirpid.loading.universal.planning import one_of, place_of, plan_for, wish_of
 from chirpid.loading.universal.streams import StreamLoader
-from chirpid.types import OnBad
+from chirpid.types import Backend, OnBad
 
 STREAM_WINDOW = 1024
 
@@ -79,19 +82,22 @@ def make_loader(
         BudgetError: not even two batches fit in the memory.
     """
     say = say or logging.getLogger("chirpid").warning
+    whole("seed", seed, least=0)
     wish = wish_of(
         loader, backend=backend, num_workers=num_workers, prefetch=prefetch,
         start_method=start_method, pin_memory=pin_memory,
     )  # fmt: skip
     skips = one_of(OnBad, "on_bad", on_bad) is OnBad.skip
-    to = None if device is None else torch.device(device)
+    to = None if device is None else _device(device)
     if is_stream(dataset):
         _check_stream(sampler, skips, backend)
         rule = StreamRule(batch_size, window if shuffle else 1, seed, drop_last)
         return StreamLoader(
-            dataset, rule, collate=_named(collate), num_workers=num_workers or 0,
-            prefetch=prefetch or 2, device=to,
+            dataset, rule, collate=_named(collate), device=to, prefetch=prefetch or 2, say=say,
+            num_workers=_stream_workers(wish, say),
         )  # fmt: skip
+    whole("batch_size", batch_size)
+    _check_sampler(sampler)
     adapted = adapt(dataset, batch_size=batch_size, collate=collate, seed=seed, skips=skips)
     places = None if sampler is None else adapted.places
     if sampler is None and shuffle and reads_in_blocks(dataset):
@@ -108,11 +114,50 @@ def make_loader(
         adapted.source, plan, device=to or _usual_device(), timeout_s=timeout_s, say=say,
         guard=MemoryGuard(say=say),
     )  # fmt: skip
-    return UniversalLoader(adapted, made, sampler, batch_size=batch_size, device=to, places=places)
+    part = dataset if isinstance(dataset, Subset) else None
+    return UniversalLoader(
+        adapted, made, sampler, batch_size=batch_size, device=to, places=places, part=part
+    )
 
 
 def _usual_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _device(device: str | torch.device) -> torch.device:
+    """Return where batches are to be.
+
+    Raises:
+        ConfigError: torch knows no such device, or it is not here.
+    """
+    try:
+        found = torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise ConfigError(
+            f"device={device!r} is none that torch knows. Use 'cpu', 'cuda' or one such as "
+            "'cuda:1', or leave it out."
+        ) from error
+    if found.type == "cuda" and (found.index or 0) >= (num := torch.cuda.device_count()):
+        raise ConfigError(f"device='{device}': there are {num} GPUs here. Leave device out.")
+    return found
+
+
+def _check_sampler(sampler: object) -> None:
+    if sampler is not None and not isinstance(sampler, Sampler):
+        raise ConfigError(
+            f"sampler is a {type(sampler).__name__}. Give one of chirpid.data.samplers; for a "
+            "DataLoader with a sampler of torch, UniversalDataModule.of takes its module."
+        )
+
+
+def _stream_workers(wish: Wish, say: Say) -> int:
+    """Return how many worker processes read a stream."""
+    if wish.backend is Backend.inline and wish.num_workers:
+        say(f"num_workers {wish.num_workers} -> 0: backend inline reads in the caller")
+        return 0
+    if wish.num_workers is None:
+        return int(wish.backend is Backend.processes)
+    return wish.num_workers
 
 
 def _check_stream(sampler: Sampler | None, skips: bool, backend: str | None) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.utils.data import Subset
 
 from chirpid.data.general.adapt import Adapted
 from chirpid.data.general.columns import Columns
@@ -29,6 +30,7 @@ class UniversalLoader(AnyLoader):
     Args:
         sampler: the ids of each batch.
         places: samples of the dataset that these ids stand for; None for themselves.
+        part: what was given, where it is a part of a dataset.
     """
 
     def __init__(
@@ -40,8 +42,10 @@ class UniversalLoader(AnyLoader):
         batch_size: int,
         device: torch.device | None = None,
         places: IntArray | None = None,
+        part: Subset[Any] | None = None,
     ) -> None:
         super().__init__(batch_size, device)
+        self._part = part
         self.order = sampler  # not `sampler`: trainers take that for one of torch's own
         self._places = places
         self.adapted, self.loader = adapted, loader
@@ -57,8 +61,11 @@ class UniversalLoader(AnyLoader):
 
     @property
     def dataset(self) -> Any:
-        """What is loaded: the dataset, or the columns that were made of it."""
-        return self._source.dataset
+        """What is loaded: the dataset, or the columns that were made of it; a `Subset` as it is.
+
+        So its length is the number of samples.
+        """
+        return self._source.dataset if self._part is None else self._part
 
     def __len__(self) -> int:
         """Return the batches of an epoch."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import operator
 import time
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypeVar
+from typing import Any, SupportsIndex, TypeVar
 
 from chirpid.config.profiles import hardware_settings
 from chirpid.data.general.adapt import Adapted
@@ -60,16 +61,21 @@ def wish_of(
         ConfigError: there is no such policy, backend or start method, or a number is out of range.
     """
     for name, value, least in (("num_workers", num_workers, 0), ("prefetch", prefetch, 1)):
-        if value is not None and (isinstance(value, bool) or value < least):
-            raise ConfigError(f"{name}={value} is out of range. Use {least} or more.")
+        if value is not None and not _is_whole(value, least):
+            raise ConfigError(f"{name}={value!r} is out of range. Use {least} or more, whole.")
     return Wish(
         policy=one_of(Policy, "loader", loader),
         backend=one_of(Backend, "backend", backend or "auto"),
-        num_workers=num_workers,
-        prefetch=prefetch,
+        num_workers=None if num_workers is None else operator.index(num_workers),
+        prefetch=None if prefetch is None else operator.index(prefetch),
         pin_memory=pin_memory,
         start_method=one_of(StartMethod, "start_method", start_method or "auto"),
     )
+
+
+def _is_whole(value: Any, least: int) -> bool:
+    is_number = isinstance(value, SupportsIndex) and not isinstance(value, bool)
+    return is_number and operator.index(value) >= least
 
 
 def one_of(kind: type[E], name: str, value: str) -> E:

@@ -7,6 +7,7 @@ on seed and epoch alone.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -21,7 +22,9 @@ from chirpid.data.general.loose import Loose
 from chirpid.data.general.windows import StreamRule, Windows
 from chirpid.data.samplers.base import num_cut
 from chirpid.errors import ConfigError
+from chirpid.loading.factory import Say
 from chirpid.loading.universal.base import AnyLoader
+from chirpid.seeds import mix64
 from chirpid.types import Batch, Span
 
 
@@ -33,6 +36,7 @@ class StreamLoader(AnyLoader):
         num_workers: torch's worker processes. Each gives the samples of its own part: the stream
             has to split itself by `torch.utils.data.get_worker_info`, and to say so by an
             attribute `splits_itself`.
+        say: told that an epoch has nothing, though one before had; None logs it.
 
     Raises:
         ConfigError: several workers would each give all samples.
@@ -47,12 +51,16 @@ class StreamLoader(AnyLoader):
         num_workers: int = 0,
         prefetch: int = 2,
         device: torch.device | None = None,
+        say: Say | None = None,
     ) -> None:
         super().__init__(rule.batch_size, device)
         self.rule, self.num_workers, self.prefetch = rule, num_workers, prefetch
         self._stream = dataset
         self._collate: Collate = collate or DefaultCollator()
         self._begun: Any = None
+        self._say = say or logging.getLogger("chirpid").warning
+        self._gave = False
+        """A pass has given a batch."""
         self._windows: Windows | None = None
         if num_workers > 1 and not splits_itself(dataset):
             raise ConfigError(
@@ -83,9 +91,15 @@ class StreamLoader(AnyLoader):
         self._at, self._windows = (epoch, first), Windows(self._stream, self.rule, epoch)
         made = self._by_workers(first) if self.num_workers else self._here(first, begun)
         for number, batch in enumerate(self._watched(made), start=first + 1):
-            self._at = (epoch, number)
+            self._at, self._gave = (epoch, number), True
             rows: Any = batch.inputs
             yield self._on_device(rows.value)
+        if self._gave and self._at == (epoch, 0):
+            self._say(
+                f"Epoch {epoch} has no batches, and one before had some: a "
+                f"{type(self._stream).__name__} can be gone through once only. Give an object "
+                "whose __iter__ begins anew."
+            )
         self._at, self._windows = (epoch + 1, 0), None
         self._note_pass()
 
@@ -113,11 +127,22 @@ class StreamLoader(AnyLoader):
             num_workers=self.num_workers,
             prefetch_factor=self.prefetch,
             collate_fn=_Sized(self._collate),
-            generator=torch.Generator().manual_seed(self.rule.seed + self._windows.epoch),
+            generator=torch.Generator().manual_seed(
+                int(mix64(self.rule.seed, self._windows.epoch)) >> 1
+            ),
         )
         for number, (num_rows, value) in enumerate(torch_loader):
             if number >= first:
                 yield _batch(Loose(value, num_rows), {})
+
+    @property
+    def num_readers(self) -> int:
+        """In how many parts the stream is read: their number decides what is in a batch."""
+        return max(1, self.num_workers)
+
+    def _begin_at(self, epoch: int, batch: int) -> None:
+        super()._begin_at(epoch, batch)
+        self._begun = None  # where another pass was
 
     def state_dict(self) -> dict[str, Any]:
         """Return where to go on: after the last batch that was handed out.
@@ -125,10 +150,15 @@ class StreamLoader(AnyLoader):
         What a stream that has `state_dict` itself gave before is not read again then; of another
         one the samples before are read and left out.
         """
-        begun = self._begun
-        if self._windows is not None:
-            begun = None if self.num_workers else self._windows.begun
-        return {"epoch": self._at[0], "batch": self._at[1], "begun": begun, "rule": repr(self.rule)}
+        begun, windows, (epoch, batch) = self._begun, self._windows, self._at
+        if windows is not None:
+            # A pass that was broken off says nothing of another one.
+            goes_on = windows.epoch == epoch and batch > 0 and not self.num_workers
+            begun = windows.begun if goes_on else None
+        return {
+            "epoch": epoch, "batch": batch, "begun": begun, "rule": repr(self.rule),
+            "readers": self.num_readers,
+        }  # fmt: skip
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Begin the next pass where a state was taken.
@@ -142,6 +172,12 @@ class StreamLoader(AnyLoader):
             raise ConfigError(
                 f"The state is of {state['rule']}, not of {self.rule!r}. Use the settings it was "
                 "taken with, or start anew."
+            )
+        readers = state.get("readers", self.num_readers)
+        if readers != self.num_readers:
+            raise ConfigError(
+                f"The state is of a stream that {readers} shared, and here are {self.num_readers}: "
+                f"its batches were others. Use num_workers={readers}."
             )
         self._begin_at(int(state["epoch"]), int(state["batch"]))
         self._begun, self._windows = state["begun"], None

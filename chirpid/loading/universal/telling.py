@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from chirpid.errors import ConfigError
 from chirpid.loading.universal.base import AnyLoader
 from chirpid.loading.universal.loader import UniversalLoader
 from chirpid.loading.universal.passes import Passes
@@ -17,7 +18,11 @@ WORTH = 0.05
 
 
 def explain(loader: AnyLoader | Passes) -> None:
-    """Print what a loader does and why; after a pass, what was measured, and advice."""
+    """Print what a loader does and why; after a pass, what was measured, and advice.
+
+    Raises:
+        ConfigError: it is no loader of ours.
+    """
     print(explanation(loader))
 
 
@@ -25,6 +30,11 @@ def explanation(loader: AnyLoader | Passes) -> str:
     """Return what `explain` prints."""
     if isinstance(loader, Passes):  # of a data module
         loader = loader.loader
+    if not isinstance(loader, AnyLoader):
+        raise ConfigError(
+            f"{type(loader).__name__} is no loader of ours. Give what make_loader returned, or a "
+            "loader of a module: explain(module.train_dataloader())."
+        )
     lines = []
     if isinstance(loader, StreamLoader):
         lines = _of_stream(loader)
