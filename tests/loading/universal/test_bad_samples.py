@@ -80,7 +80,7 @@ def test_what_holds_no_samples_is_refused() -> None:
 
 
 def test_samples_that_make_no_batch_lead_to_the_collators() -> None:
-    with pytest.raises(ConfigError, match=r"collate='pad'; registered are audio, default"):
+    with pytest.raises(ConfigError, match=r"collate='pad'; registered are audio, .*default"):
         make_loader(Ragged())
     with make_loader(Ragged(9), 3, shuffle=False, collate="pad") as loader:
         assert len(list(loader)) == 3
