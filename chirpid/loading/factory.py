@@ -222,9 +222,10 @@ def _with_processes(
                 say=say,
             )
         except (
-            OSError, PicklingError, AttributeError, TypeError, TrainingError, BudgetError,
+            OSError, PicklingError, AttributeError, TypeError, ValueError, NotImplementedError,
+            TrainingError, BudgetError,
         ) as error:  # fmt: skip
-            # Of these, the three after the first are what pickle raises for what it cannot send.
+            # Of these, the five after the first are what pickle raises for what it cannot send.
             problem = f"workers cannot start ({(str(error) or repr(error)).splitlines()[0]})"
     # A dataset of Python objects may rely on there being one of it in a process.
     alone = isinstance(dataset, ItemSource) and not dataset.for_threads

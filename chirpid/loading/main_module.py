@@ -7,9 +7,8 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-_HARMLESS = (
-    ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Assign,
-    ast.AnnAssign,
+_DEFINITIONS = (
+    ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef,
 )  # fmt: skip
 
 
@@ -29,13 +28,21 @@ def why_only_fork(main: ModuleType | None = None) -> str | None:
         return None
     if any(_is_guard(statement) for statement in program.body):
         return None
-    if all(isinstance(s, _HARMLESS) or _is_text(s) for s in program.body):
+    if all(_is_harmless(s) or _is_text(s) for s in program.body):
         return None
     return f'{Path(file).name} has no `if __name__ == "__main__":`, and would run again in each'
 
 
 def _is_guard(statement: ast.stmt) -> bool:
     return isinstance(statement, ast.If) and "__name__" in ast.unparse(statement.test)
+
+
+def _is_harmless(statement: ast.stmt) -> bool:
+    """Return whether a statement defines something; what it calls may be the training."""
+    if isinstance(statement, ast.Assign | ast.AnnAssign):
+        works = ast.Call | ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
+        return not any(isinstance(node, works) for node in ast.walk(statement))
+    return isinstance(statement, _DEFINITIONS)
 
 
 def _is_text(statement: ast.stmt) -> bool:

@@ -36,5 +36,10 @@ def test_a_script_that_trains_when_imported_can_only_be_forked(tmp_path: Path) -
     assert why.startswith("train.py has no `if __name__")
 
 
+@pytest.mark.parametrize("work", ["batches = list(loader)", "n: int = len([b for b in loader])"])
+def test_what_a_script_assigns_may_be_its_training(tmp_path: Path, work: str) -> None:
+    assert why_only_fork(program(tmp_path, f"import os\nloader = None\n{work}\n")) is not None
+
+
 def test_a_notebook_can_only_be_forked() -> None:
     assert "notebook" in str(why_only_fork(ModuleType("__main__")))

@@ -119,7 +119,8 @@ def adapt(
             among=places if among is None else places[among],
         )  # fmt: skip
         return Adapted(whole.source, whole.id_N[places], whole.look, whole.how)
-    _check_holds_samples(data)
+    if collate is not None or not isinstance(data, BatchReader):  # which may have no others
+        _check_holds_samples(data)
     if collate is None:
         found = _by_columns(data, skips)
         if found is not None:
@@ -154,6 +155,8 @@ def _by_columns(data: Any, skips: bool) -> Adapted | None:
         source = ReaderSource(data, Mode.eager)
         return Adapted(source, np.arange(len(data)), how="columns in memory, copied by row")
     # One that fails in the middle of a batch does not say which samples could be read.
+    if isinstance(data, BatchReader) and not len(data):
+        raise DataError("The dataset has no samples. Look at what it was made from.")
     if isinstance(data, BatchReader) and not (skips and isinstance(data, MapDataset)):
         kept = Mode(getattr(data, "mode", Mode.lazy))
         mode = kept if kept in (Mode.eager, Mode.cached) else Mode.lazy

@@ -188,7 +188,7 @@ class Columns:
             if not tensor.is_cpu:  # nothing there is used again
                 lent.append(tensor)
                 continue
-            alias = tensor.numpy() if tensor.dtype is not torch.bfloat16 else _bits(tensor)
+            alias = _bits(tensor) if tensor.dtype in NOT_OF_NUMPY else tensor.numpy()
             loans.append(weakref.ref(alias))
             again = torch.from_numpy(alias)
             lent.append(again if tensor.dtype is again.dtype else again.view(tensor.dtype))
@@ -215,4 +215,14 @@ class Columns:
 
 
 def _bits(tensor: Tensor) -> Any:
-    return tensor.view(torch.int16).numpy()
+    return tensor.view(NOT_OF_NUMPY[tensor.dtype]).numpy()
+
+
+_INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32}
+_NAMES = (
+    "bfloat16", "complex32", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz",
+    "float8_e8m0fnu",
+)  # fmt: skip
+_KNOWN = [getattr(torch, name) for name in _NAMES if hasattr(torch, name)]
+NOT_OF_NUMPY = {dtype: _INTEGERS[dtype.itemsize] for dtype in _KNOWN}
+"""Number types that numpy does not know, and those that it sees in their place."""

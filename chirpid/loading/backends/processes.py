@@ -14,7 +14,8 @@ import numpy as np
 
 from chirpid.data.datasets import BatchSource
 from chirpid.data.general.loose import LooseSlot
-from chirpid.errors import TrainingError
+from chirpid.data.general.source import ItemSource
+from chirpid.errors import BudgetError, TrainingError
 from chirpid.loading.backends import deaths
 from chirpid.loading.backends.crew import Crew
 from chirpid.loading.backends.flow import Part, WorkerBackend
@@ -104,13 +105,19 @@ class ProcessesBackend(WorkerBackend):
 
     def _begin(self, batch_size: int) -> None:
         crew = self._ready()
-        batch_size = max(batch_size, self._least_rows)
         self._num_deaths = 0
         region = self._ring.region
-        if region is None or batch_size > region.batch_size:
+        if region is None or max(batch_size, self._least_rows) > region.batch_size:
             while self._parts:  # workers may still write where the slots are now
                 self._receive()
-        super()._begin(batch_size)
+        try:
+            super()._begin(max(batch_size, self._least_rows))
+        except BudgetError:
+            if batch_size >= self._least_rows:
+                raise
+            # No room for slots of the largest batch: the caller goes on making what is so large.
+            self._least_rows = 0
+            super()._begin(batch_size)
         assert self._ring.region is not None
         crew.use(self._ring.region)
 
@@ -199,13 +206,18 @@ class ProcessesBackend(WorkerBackend):
         if part is not None:
             part.num_deaths += 1
             if part.num_deaths >= DEATHS_PER_BATCH:
-                part.error = deaths.twice(part.ids, code)
+                part.error = deaths.twice(self._rows_of(part), code)
             if part.error is None and part.batch.wanted:
                 self._send(part)
             else:
                 part.done = True
         if part is None or part.error is None:
             self._say(deaths.replaced(number, code, had_work=part is not None))
+
+    def _rows_of(self, part: Part) -> IntArray:
+        """Return the rows of a part as its dataset counts them, for messages."""
+        dataset = self._dataset
+        return dataset.rows_of(part.ids) if isinstance(dataset, ItemSource) else part.ids
 
     def _give_up_line(self) -> None:
         super()._give_up_line()
@@ -230,6 +242,8 @@ class ProcessesBackend(WorkerBackend):
 
 def workers_can_start(start_method: StartMethod) -> str | None:
     """Return why worker processes cannot start here, or None."""
+    if multiprocessing.current_process().daemon:
+        return "this process is a worker itself, and may start none"
     if start_method.value not in multiprocessing.get_all_start_methods():
         return f"this system has no start method {start_method.value}"
     return None

@@ -143,8 +143,8 @@ class SharedRing:
         """
         if self.region is not None and batch_size <= self.region.batch_size:
             return
-        self._unpin()
         begin = self.file.grow(Region.num_bytes(batch_size, self._spec, self._num_slots))
+        self._unpin()  # not before: where there is no room, the slots that there are stay in use
         before = self.region
         self.region = Region(
             self.file, begin, batch_size=batch_size, spec=self._spec, num_slots=self._num_slots

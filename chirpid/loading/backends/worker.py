@@ -26,6 +26,7 @@ import torch
 
 import chirpid.errors
 from chirpid.data.datasets import BatchSource
+from chirpid.data.general import generators
 from chirpid.data.general.loose import NoRoomError
 from chirpid.data.kept import Stages
 from chirpid.errors import ChirpError
@@ -83,6 +84,9 @@ def serve(link: Link, dataset: BatchSource) -> None:
     for connection in link.not_mine:
         connection.close()
     torch.set_num_threads(1)
+    # Forked workers have the generators of one process. Who takes which task is left to chance, so
+    # what a dataset draws without being seeded for it is, too; but never twice the same.
+    generators.seed_for(int.from_bytes(os.urandom(8), "little"))
     with suppress(BrokenPipeError):  # the caller is gone
         _Worker(link, dataset).work()
 
