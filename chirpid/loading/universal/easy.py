@@ -6,7 +6,7 @@ import logging
 from typing import Any
 
 import torch
-from torch.utils.data import Subset
+from torch.utils.data import DataLoader, Subset
 
 from chirpid.data.collate import collators
 from chirpid.data.general.adapt import Collation, adapt, is_stream, reads_in_blocks
@@ -82,6 +82,7 @@ def make_loader(
         BudgetError: not even two batches fit in the memory.
     """
     say = say or logging.getLogger("chirpid").warning
+    _check_no_loader(dataset)
     whole("seed", seed, least=0)
     wish = wish_of(
         loader, backend=backend, num_workers=num_workers, prefetch=prefetch,
@@ -107,7 +108,10 @@ def make_loader(
     elif sampler is None:
         sampler = SequentialSampler(adapted.id_N, batch_size, drop_last=drop_last)
     place = place_of(hardware, "auto" if to is None else to.type)
-    plan = plan_for(adapted, batch_size=batch_size, place=place, wish=wish)
+    first = adapted.id_N[:batch_size]
+    if reads_in_blocks(dataset):
+        first = next(iter(sampler.batches(0)), first)
+    plan = plan_for(adapted, first, batch_size=batch_size, place=place, wish=wish)
     for line in plan.clamps:
         say(line)
     made = loader_of(
@@ -140,6 +144,14 @@ def _device(device: str | torch.device) -> torch.device:
     if found.type == "cuda" and (found.index or 0) >= (num := torch.cuda.device_count()):
         raise ConfigError(f"device='{device}': there are {num} GPUs here. Leave device out.")
     return found
+
+
+def _check_no_loader(dataset: object) -> None:
+    if isinstance(dataset, DataLoader | AnyLoader):
+        raise ConfigError(
+            f"{type(dataset).__name__} makes batches already, and batches of batches would come of "
+            "it. Give its dataset."
+        )
 
 
 def _check_sampler(sampler: object) -> None:

@@ -88,14 +88,20 @@ def one_of(kind: type[E], name: str, value: str) -> E:
     return kind(value)
 
 
-def plan_for(adapted: Adapted, *, batch_size: int, place: Place, wish: Wish) -> LoaderPlan:
+def plan_for(
+    adapted: Adapted, first: IntArray, *, batch_size: int, place: Place, wish: Wish
+) -> LoaderPlan:
     """Return how batches of a dataset will be fetched, and why.
+
+    Args:
+        first: the ids of a batch to look at, best of the first that will be asked for: what is read
+            for it may be kept.
 
     Raises:
         BudgetError: not even two batches fit in the memory.
     """
     source = adapted.source
-    items = _items(adapted, batch_size) if source.mode is Mode.lazy else None
+    items = _items(adapted, first, batch_size) if source.mode is Mode.lazy else None
     row_bytes = source.spec.batch_row_bytes
     traits = Traits(
         mode=source.mode,
@@ -111,13 +117,13 @@ def plan_for(adapted: Adapted, *, batch_size: int, place: Place, wish: Wish) -> 
     )  # fmt: skip
 
 
-def _items(adapted: Adapted, batch_size: int) -> Items:
+def _items(adapted: Adapted, first: IntArray, batch_size: int) -> Items:
     """Return what is known of a dataset that runs code of its own for each batch."""
     source, look = adapted.source, adapted.look
     if look is not None:
         batch_s = batch_size * look.sample_s
     else:
-        batch_s = _read_s(source, adapted.id_N[:batch_size])
+        batch_s = _read_s(source, first)
     thread_safe = bool(getattr(source.dataset, "thread_safe", False))
     return Items(batch_s, thread_safe, look is not None and look.draws, why_only_fork())
 

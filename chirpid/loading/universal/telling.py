@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from chirpid.data.general.source import ReaderSource
 from chirpid.errors import ConfigError
 from chirpid.loading.universal.base import AnyLoader
 from chirpid.loading.universal.loader import UniversalLoader
@@ -111,6 +112,12 @@ def advice(loader: AnyLoader, figures: Mapping[str, float]) -> str:
 def _advice_on_plan(loader: UniversalLoader, most: str) -> str:
     name, plan = loader.loader.name, loader.loader.plan
     assert plan is not None
+    source = loader.adapted.source
+    if isinstance(source, ReaderSource) and not source.is_kept:
+        if name is Backend.inline:
+            how = "threads" if getattr(source.dataset, "thread_safe", False) else "processes"
+            return f"backend='{how}' reads ahead of you: {most}."
+        return f"reading is the limit with {plan.num_workers.value} workers: {most} without it."
     if loader.adapted.look is None:
         return f"copying rows is the limit; a faster memory would make an epoch {most}."
     if loader.adapted.look.layout is not None and not loader.adapted.look.draws:
