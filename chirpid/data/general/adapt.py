@@ -134,6 +134,13 @@ def _check_holds_samples(data: Any) -> None:
             f"The dict holds datasets ({', '.join(data)}) and no samples. Give one, as d['train']; "
             "UniversalDataModule takes the dict."
         )
+    if isinstance(data, Mapping) and not is_columns(data) and len(data) and 0 not in data:
+        name = next((key for key in data if not _is_column(data[key])), "")
+        raise DataError(
+            f"A {type(data).__name__} holds columns, and '{name}' is a "
+            f"{type(data[name]).__name__}. Give tensors or arrays, as numpy.asarray makes them; or "
+            "a list of samples."
+        )
     if is_columns(data) or (hasattr(data, "__len__") and hasattr(data, "__getitem__")):
         if not is_columns(data) and len(data) == 0:
             raise DataError("The dataset has no samples. Look at what it was made from.")

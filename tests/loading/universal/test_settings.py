@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import DataLoader, Subset, TensorDataset, WeightedRandomSampler
 
 from chirpid.data.samplers import SequentialSampler
-from chirpid.errors import ConfigError
+from chirpid.errors import ConfigError, DataError
 from chirpid.loading.universal.easy import make_loader
 from chirpid.loading.universal.module import UniversalDataModule
 from chirpid.loading.universal.telling import explain
@@ -88,3 +88,19 @@ def test_the_dataset_of_a_loader_has_as_many_samples_as_it_loads(data: Any) -> N
 def test_only_loaders_of_ours_are_explained(given: Any) -> None:
     with pytest.raises(ConfigError, match=f"{type(given).__name__} is no loader of ours"):
         explain(given)
+
+
+@pytest.mark.parametrize("given", [DataLoader(ROWS), make_loader(ROWS)], ids=type)
+def test_a_loader_is_no_dataset(given: Any) -> None:
+    with pytest.raises(ConfigError, match="makes batches already"):
+        make_loader(given)
+
+
+def test_a_dict_of_lists_is_told_what_it_should_hold() -> None:
+    with pytest.raises(DataError, match=r"holds columns, and 'b' is a list.*numpy\.asarray"):
+        make_loader({"a": np.arange(3), "b": [1, 2, 3]})
+
+
+def test_a_dict_of_numbered_samples_is_a_dataset() -> None:
+    with make_loader({0: 5.0, 1: 6.0}, 2, shuffle=False) as loader:
+        assert [batch.tolist() for batch in loader] == [[5.0, 6.0]]

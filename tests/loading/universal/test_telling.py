@@ -9,10 +9,24 @@ import pytest
 import torch
 from torch.utils.data import TensorDataset
 
+from chirpid.data.general.columns import Columns, Layout, Leaf
 from chirpid.loading.universal.easy import make_loader
 from chirpid.loading.universal.telling import advice, explain, explanation
+from chirpid.types import IntArray
 from tests.anydata import Broken, Squares, Stream
 from tests.loading.universal.test_loader import quiet
+
+
+class Reader:
+    """Writes batches, which takes work of its own."""
+
+    layout = Layout((Leaf(torch.float32),))
+
+    def __len__(self) -> int:
+        return 70
+
+    def read_into(self, ids: IntArray, out: Columns) -> None:
+        out.tensors[0].fill_(1.0)
 
 
 def test_every_decision_is_told_with_its_reason() -> None:
@@ -61,8 +75,10 @@ def test_samples_that_were_left_out_are_told_with_their_reasons() -> None:
         (TensorDataset(torch.zeros(70)), {}, "copying rows is the limit"),
         (Squares(), {"backend": "inline"}, "optimize_dataset.*or backend='processes'"),
         (Stream(), {}, "num_workers=1 reads ahead"),
+        (Reader(), {"backend": "inline"}, "backend='processes' reads ahead"),
+        (Reader(), {"backend": "threads", "num_workers": 1}, "reading is the limit with 1 workers"),
     ],
-    ids=["columns", "items", "stream"],
+    ids=["columns", "items", "stream", "reader", "reader by threads"],
 )
 def test_advice_leads_to_what_can_be_typed(dataset, settings, expected) -> None:
     loader = make_loader(dataset, 1, say=quiet, **settings)
