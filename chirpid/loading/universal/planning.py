@@ -120,10 +120,7 @@ def plan_for(
 def _items(adapted: Adapted, first: IntArray, batch_size: int) -> Items:
     """Return what is known of a dataset that runs code of its own for each batch."""
     source, look = adapted.source, adapted.look
-    if look is not None:
-        batch_s = batch_size * look.sample_s
-    else:
-        batch_s = _read_s(source, first)
+    batch_s = batch_size * look.sample_s if look is not None else _read_s(source, first)
     thread_safe = bool(getattr(source.dataset, "thread_safe", False))
     return Items(batch_s, thread_safe, look is not None and look.draws, why_only_fork())
 
