@@ -114,9 +114,7 @@ class Adjustable(Protocol):
     dataset: BatchSource
     plan: LoaderPlan | None
 
-    def change(
-        self, plan: LoaderPlan, why: str, *, dataset: BatchSource | None = None
-    ) -> None: ...
+    def change(self, plan: LoaderPlan, why: str, *, dataset: BatchSource | None = None) -> None: ...
 
 
 Fallback = Callable[[TensorDataset, bool], SegmentDataset]
