@@ -7,13 +7,15 @@ import os
 import sys
 import time
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import psutil
 
 _PROC = "/proc"
 _CHUNK = 4096
 _NOTHING = (math.nan, math.nan)
+FRESH_S = 0.002
+"""What was read so lately is not read again."""
 
 
 class Usage(NamedTuple):
@@ -43,10 +45,21 @@ class ProcessTree:
         self._owner = 0
         self._ours: set[int] = set()
         self._parents: dict[int, int] = {}
+        self._last = Usage(0, 0, 0)
+        self._read_at = -math.inf
 
     def read(self) -> Usage:
         """Return what the tree uses now, the GPU left out."""
-        return self._read_linux() if self._linux else _read_anywhere()
+        # The end of an epoch and the begin of the next ask four times in a row.
+        if time.perf_counter() - self._read_at > FRESH_S or self.is_of_another_process():
+            self._last = self._read_linux() if self._linux else _read_anywhere()
+            self._owner = os.getpid()
+            self._read_at = time.perf_counter()
+        return self._last
+
+    def is_of_another_process(self) -> bool:
+        """Return whether nothing was read yet in this process, such as a fork of the one before."""
+        return self._owner != os.getpid()
 
     def _read_linux(self) -> Usage:
         self._look_for_new()
@@ -165,8 +178,14 @@ def share_taken(others_cores: float, own_cores: float, num_cores: int) -> float:
     return taken / max(own_cores + taken, 1e-9)
 
 
+CoreTimes = tuple[float, float, float, dict[int, float]]
+"""When it was, and until then: core-seconds of ours and of all, and by thread those in a queue."""
+
+
 class CoreWatch:
     """What this process and its children had of the cores since it was made, and what others."""
+
+    _last: ClassVar[CoreTimes] = (-math.inf, 0.0, 0.0, {})
 
     def __init__(self) -> None:
         self._begin = self._read()
@@ -192,10 +211,14 @@ class CoreWatch:
         own, others = self.cores()
         return share_taken(others or 0.0, own, num_cores)
 
-    def _read(self) -> tuple[float, float, float, dict[int, float]]:
-        own_s, times = _tree.read().cpu_s, psutil.cpu_times()
-        busy_s = times.user + times.nice + times.system if hasattr(times, "nice") else 0.0
-        return time.perf_counter(), own_s, busy_s, _tree.queued_s()
+    def _read(self) -> CoreTimes:
+        # An epoch ends where the next begins: the last look serves both.
+        if time.perf_counter() - CoreWatch._last[0] > FRESH_S or _tree.is_of_another_process():
+            own_s, times = _tree.read().cpu_s, psutil.cpu_times()
+            busy_s = times.user + times.nice + times.system if hasattr(times, "nice") else 0.0
+            queued_s = _tree.queued_s()
+            CoreWatch._last = time.perf_counter(), own_s, busy_s, queued_s
+        return CoreWatch._last
 
 
 _tree, _gpu = ProcessTree(), Gpu()
