@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 _FREE = 0.9
 """Share of the free memory that a budget may be raised to."""
 _MIXED = Advice("Loading was changed within each epoch: no figures are of one plan.", UNKNOWN)
+_NOT_SINCE = Advice("No epoch was trained whole since this run was resumed.", UNKNOWN)
 
 
 def results(
@@ -71,7 +72,8 @@ def _of_run(
     figures = _mean(outcomes)
     if figures is None:
         return TOO_SHORT, None
-    if course is not None and course.has_changed:
+    # Of the epochs before a stop nobody knows any more which plan they went under.
+    if course is not None and (course.has_changed or not whole):
         advice, share = _of_last_plan(prepared, course)
     else:
         num_epochs = sum(len(one.history) for one in outcomes)
@@ -84,11 +86,12 @@ def _of_run(
 def _of_last_plan(prepared: Prepared, course: Course) -> tuple[Advice, float | None]:
     """Return what is said of the epochs under the plan that the run ended with."""
     if (last := course.last) is None:
-        return _MIXED, None
+        return _MIXED if course.has_changed else _NOT_SINCE, None
     num_epochs = course.num_epochs(last)
     advice, share = _of_epochs(prepared, course.figures(last), num_epochs, course)
     epochs = "the epoch" if num_epochs == 1 else f"the {num_epochs} epochs"
-    of_what = f"This is of {epochs} under {last.text}, to which loading had been changed."
+    how = "to which loading had been changed" if course.has_changed else "since it was resumed"
+    of_what = f"This is of {epochs} under {last.text}, {how}."
     return replace(advice, sentence=f"{advice.sentence} {of_what}"), share
 
 
@@ -144,14 +147,16 @@ def advice_of(
     *,
     found: Found | None,
     course: Course | None = None,
+    made: Setting | None = None,
 ) -> tuple[Advice, float | None]:
     """Return advice, and the bound of the run over what it took, where it can be had.
 
     Args:
         found: by a probe, if there was one. It counts as long as it explains the run.
         course: the plans that the run went under: `achieved` is of the last.
+        made: what `achieved` is of, if it is not what was planned.
     """
-    setting = (course.last if course else None) or setting_of(prepared)
+    setting = made or (course.last if course else None) or setting_of(prepared)
     ways = ways_of(prepared, setting, work)
     if course is not None:
         ways = ways_after(course, setting, ways, began=setting_of(prepared))

@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from chirpid.errors import BenchmarkError, ConfigError, did_you_mean
 
@@ -104,21 +104,22 @@ def _workloads(arguments: argparse.Namespace, command: str, folder: Path) -> Non
     samples = arguments.samples or (QUICK_SAMPLES if arguments.quick else None)
     if samples is not None:
         wanted = [replace(one, recordings=samples) for one in wanted]
-    duration_s = QUICK_DURATION_S if arguments.quick else 5.0
-    if arguments.what == "advice":
-        told = bench_advice.measure(folder, wanted, turns=arguments.seeds or 1,
-                                    duration_s=duration_s, say=_say)  # fmt: skip
-        _publish(arguments, command, following.as_json(told), following.markdown(told))
-        return
-    rows = bench_auto.measure(
-        folder,
-        wanted,
-        turns=arguments.seeds or (1 if arguments.quick else 3),
-        duration_s=duration_s,
-        say=_say,
-    )
+    is_advice = arguments.what == "advice"
+    told: Any = following if is_advice else search
+    measure: Any = bench_advice.measure if is_advice else bench_auto.measure
+    rows: list[Any] = []
+    for one in wanted:
+        rows += measure(
+            folder,
+            [one],
+            turns=arguments.seeds or (1 if is_advice or arguments.quick else 3),
+            duration_s=QUICK_DURATION_S if arguments.quick else 5.0,
+            say=_say,
+        )
+        _write_rows(arguments, command, told.as_json(rows))  # so that no later one loses it
     staged = [one for one in wanted if any(row.workload == one.name for row in rows)]
-    _publish(arguments, command, search.as_json(rows), search.markdown(rows, staged))
+    table = told.markdown(rows) if is_advice else told.markdown(rows, staged)
+    _publish(arguments, command, told.as_json(rows), table)
 
 
 def _soak(arguments: argparse.Namespace, command: str, folder: Path) -> None:
@@ -141,16 +142,22 @@ def _publish(
 ) -> None:
     """Print a table; write JSON and the page where they are wanted."""
     from chirpid.bench.facts import machine
-    from chirpid.bench.report import VERSION, fill, machine_line, write_json
+    from chirpid.bench.report import fill, machine_line
 
-    facts = machine()
     print(table)
-    if arguments.output:
-        content = {"version": VERSION, "command": command, "machine": facts, "rows": rows}
-        write_json(Path(arguments.output), content)
+    _write_rows(arguments, command, rows)
     if arguments.markdown:
-        head = f"`{command}`, {machine_line(facts)}:\n\n"
+        head = f"`{command}`, {machine_line(machine())}:\n\n"
         fill(Path(arguments.markdown), arguments.what, head + table)
+
+
+def _write_rows(arguments: argparse.Namespace, command: str, rows: list[dict[str, object]]) -> None:
+    from chirpid.bench.facts import machine
+    from chirpid.bench.report import VERSION, write_json
+
+    if arguments.output:
+        content = {"version": VERSION, "command": command, "machine": machine(), "rows": rows}
+        write_json(Path(arguments.output), content)
 
 
 def table_of(rows: Sequence[Row]) -> Table:

@@ -110,7 +110,7 @@ class _Trainer:
                 f"dataset.root={self.root}", *self.workload.all_overrides(), *setting.overrides,
             ],
             "plain_torch": setting is TORCH,
-            "place": str(self.root.parent / "outputs"),
+            "place": str(self.root.parent / f"{self.workload.name}-outputs"),
             "recordings": str(self.root) if self.workload.slow_disk else None,
         }  # fmt: skip
         self.child.stdin.write(json.dumps(asked) + "\n")

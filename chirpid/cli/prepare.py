@@ -16,6 +16,7 @@ from chirpid.cli import auto, from_shards, mixed_shards
 from chirpid.cli.explain import print_machine, print_plan_table
 from chirpid.cli.mixed_shards import MixedShards
 from chirpid.cli.progress import progress_bar
+from chirpid.cli.tuned import Tuned
 from chirpid.config.paths import cache_dir, user_path
 from chirpid.config.resolve import Resolved, plain_leaves
 from chirpid.config.schema import DatasetKind, RootConfig, Selection
@@ -53,7 +54,7 @@ class Prepared:
     plan: LoaderPlan
     shards: ShardSet | MixedShards | None = None
     """Where the rows come from, if not from recordings."""
-    tuned: auto.Tuned | None = None
+    tuned: Tuned | None = None
     """What loader=auto found, if it was asked."""
 
     @property

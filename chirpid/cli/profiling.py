@@ -17,6 +17,7 @@ from chirpid.cli import auto
 from chirpid.cli.advising import advice_of, setting_of, ways_of
 from chirpid.cli.auto_work import work_of
 from chirpid.cli.prepare import Prepared, prepare, prepare_loader
+from chirpid.cli.tuned import Tuned
 from chirpid.config.paths import cache_dir
 from chirpid.config.resolve import Resolved
 from chirpid.config.schema import DatasetKind
@@ -28,6 +29,7 @@ from chirpid.errors import TrainingError
 from chirpid.loading import waterfall
 from chirpid.loading.achieved import Achieved, bound_share
 from chirpid.loading.advice import Advice
+from chirpid.loading.changes import shape_of
 from chirpid.loading.factory import Loader, make_loader
 from chirpid.loading.tune import Candidate, Measured, Setting, Work
 from chirpid.loading.tune.choose import rank, trial_key
@@ -131,6 +133,7 @@ def measure(prepared: Prepared, console: Console, *, seconds: float) -> Profile:
     outcome = tune(subject, lambda: learner, probe_s=_PROBE * seconds)
     batches, warm = _batches(prepared), waterfall.warm_batches(setting)
     with _loader(prepared, console, is_stored=store is not None) as (loader, num_rows):
+        setting = _as_made(setting, loader)
         ids = [one % num_rows for one in batches]
         alone = waterfall.watch(loader.run, ids, seconds=_ALONE * seconds, warm=warm)
         both = waterfall.watch(loader.run, ids, seconds=_BOTH * seconds, warm=warm,
@@ -142,13 +145,20 @@ def measure(prepared: Prepared, console: Console, *, seconds: float) -> Profile:
     _correct(outcome, step, subject)
     remember(*auto.where_kept(prepared), outcome.found, {"dataset": prepared.manifest.name})
     achieved = waterfall.with_batch(both, work.batch_size)
-    advice, _ = advice_of(prepared, achieved, work, found=outcome.found)
+    advice, _ = advice_of(prepared, achieved, work, found=outcome.found, made=setting)
     outcome.pick = _decide_anew(outcome, setting, achieved, work)
     costs = outcome.found.costs
     shown = waterfall.bars(alone, costs, setting, batch_size=work.batch_size,
                            on_gpu=prepared.device.type == "cuda")  # fmt: skip
     return Profile(setting, work, outcome, alone, both, shown, advice,
                    bound_share(costs, achieved, work))  # fmt: skip
+
+
+def _as_made(setting: Setting, loader: Loader) -> Setting:
+    """Return the setting that is measured: workers that cannot start are replaced by others."""
+    assert loader.plan is not None
+    shape = shape_of(loader.plan)
+    return Setting(setting.mode, shape.backend, shape.num_workers, shape.prefetch)
 
 
 def _again(loader: Loader, ids: Sequence[IntArray]) -> waterfall.Run:
@@ -237,7 +247,7 @@ def _print(found: Profile, prepared: Prepared, console: Console) -> None:
     )
     outcome, where = found.outcome, auto.where_kept(prepared)
     assert outcome.pick is not None
-    auto.Tuned(outcome, outcome.pick, found.work, *where).print_table(console)
+    Tuned(outcome, outcome.pick, found.work, *where).print_table(console)
     console.print(f"\nadvice: {found.advice.sentence}")
 
 

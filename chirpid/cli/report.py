@@ -12,7 +12,7 @@ import torch
 from rich.console import Console
 
 from chirpid import build
-from chirpid.cli import advising, auto
+from chirpid.cli import advising, tuned
 from chirpid.cli.prepare import Prepared
 from chirpid.engine.results import pool
 from chirpid.engine.rule import FoldOutcome
@@ -57,7 +57,7 @@ def report_run(
         tracker.log_file(run, folder / name)
     tracker.log_metrics(run, run_metrics(outcomes, results), step=0)
     console.print(summary(results, title=prepared.manifest.name))
-    for line in (auto.achieved_line(results), advising.line(results)):
+    for line in (tuned.achieved_line(results), advising.line(results)):
         if line is not None:
             console.print(line)
     if told := advising.tags(results):
@@ -83,7 +83,7 @@ def run_metrics(outcomes: Sequence[FoldOutcome], results: dict[str, Any]) -> dic
                 figures[name if kind == "mean" else f"{name}/{kind}"] = float(values[kind])
     for name in sorted({n for o in outcomes for n in o.loader}):
         figures[name] = float(np.mean([o.loader[name] for o in outcomes if name in o.loader]))
-    return figures | auto.metrics(results) | advising.metrics(results)
+    return figures | tuned.metrics(results) | advising.metrics(results)
 
 
 def _sheet(prepared: Prepared, loader: Loader, path: Path) -> None:

@@ -199,6 +199,7 @@ class _Session:
         config, prepared, path = self.resolved.config, self.prepared, self.folder.path
         pooled = pool(outcomes, prepared.task)
         write_predictions(path / PREDICTIONS, pooled, prepared.names_R, prepared.task.classes)
+        whole = not self.folder.resumed
         self.tracker.flush(30.0)  # at once where the server is away or has all of it
         facts = {
             "split_hash": prepared.folds.hash,
@@ -210,10 +211,8 @@ class _Session:
             "wall_s": round(self.folder.wall_s, 3),
             "mlflow_run_id": self.tracker.server_run_id(run),
             "finished_at": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-            **auto.results(prepared, outcomes, seconds=seconds, whole=not self.folder.resumed),
-            **advising.results(
-                prepared, outcomes, whole=not self.folder.resumed, course=self.course
-            ),
+            **auto.results(prepared, outcomes, seconds=seconds, whole=whole, course=self.course),
+            **advising.results(prepared, outcomes, whole=whole, course=self.course),
         }
         results = make_results(
             outcomes,

@@ -157,7 +157,7 @@ def print_outcomes(outcomes: Sequence[Outcome], metric: str, told: Sequence[Swee
         table.add_row(str(number), escape(settings), result, f"{one.seconds:.1f}", *figures)
     Console().print(table)
     if len(told) > 1:
-        Console(highlight=False, soft_wrap=True).print(escape(". ".join(headline_of(told))))
+        Console(highlight=False, soft_wrap=True).print(escape("; ".join(headline_of(told))))
 
 
 def _check_job(job: Sequence[str], config_dir: Path | None) -> None:

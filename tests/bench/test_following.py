@@ -13,15 +13,16 @@ from chirpid.errors import BenchmarkError
 class Machine:
     """Comes to 100 samples a second, and to 180 as advised."""
 
-    def __init__(self, *overrides: str, loss: float = 0.5) -> None:
-        self.overrides, self.loss = overrides, loss
+    def __init__(self, *overrides: str, loss: float = 0.5, others_share: float = 0.0) -> None:
+        self.overrides, self.loss, self.others_share = overrides, loss, others_share
         self.asked: list[tuple[str, ...]] = []
 
     def __call__(self, setting: Fixed) -> dict[str, object]:
         self.asked.append(setting.overrides)
         follows = bool(self.overrides) and setting.overrides[-1:] == self.overrides[-1:]
         advice = {"sentence": "Do it.", "bound": "decode", "overrides": list(self.overrides),
-                  "predicted_gain": 2.0 if self.overrides else 1.0}  # fmt: skip
+                  "predicted_gain": 2.0 if self.overrides else 1.0,
+                  "others_share": self.others_share}  # fmt: skip
         return {"samples_per_s": 180.0 if follows else 100.0, "advice": advice,
                 "loss": self.loss if follows else 0.5}  # fmt: skip
 
@@ -33,6 +34,13 @@ def test_the_share_of_a_promise_that_came_true_is_told() -> None:
     assert row.achieved_gain == pytest.approx(1.8)
     assert row.kept_share == pytest.approx(0.8)
     assert "2.00× | 1.80× | 80 %" in markdown([row])
+
+
+def test_a_run_beside_others_promised_nothing_and_tests_nothing() -> None:
+    machine = Machine("mode=cached", others_share=0.25)
+    row = follow(WORKLOADS[0], starts(2)[0], machine, turns=1, say=lambda line: None)
+    assert (row.achieved_gain, row.kept_share) == (pytest.approx(1.8), None)
+    assert "none: others had 25% of its core time | 1.80× |  |" in markdown([row])
 
 
 def test_nothing_is_run_again_where_nothing_was_advised() -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
 
-from chirpid.cli import advising
+from chirpid.cli import advising, auto
 from chirpid.cli.course import Course
 from chirpid.cli.prepare import Prepared, prepare_loader
 from chirpid.loading.changes import Shape, altered
@@ -120,3 +121,33 @@ def test_where_memory_ran_short_nothing_that_takes_more_is_advised(
         Setting(Mode.lazy, Backend.inline), Setting(Mode.lazy, Backend.threads, 2, 2),
     }  # fmt: skip
     assert advice(prepared, course)["overrides"] == ["mode=cached"], "it takes no more RAM"
+
+
+def test_a_resumed_run_is_judged_by_the_epochs_since(prepared: Prepared, course: Course) -> None:
+    before = [outcome(DECODING, 40)]  # whatever plan it had been changed to by then
+    told = advising.results(prepared, before, whole=False, course=course)["advice"]
+    assert (told["bound"], told["overrides"]) == ("unknown", [])
+    assert told["sentence"] == "No epoch was trained whole since this run was resumed."
+    train(course, FED, 30)
+    told = advising.results(prepared, before, whole=False, course=course)["advice"]
+    assert (told["bound"], told["overrides"]) == ("model", [])
+    assert told["sentence"].endswith("30 epochs under mode=lazy, inline, since it was resumed.")
+
+
+def test_what_was_predicted_is_held_against_the_plan_that_it_is_of(
+    tmp_path: Path, course: Course
+) -> None:
+    prepared = prepared_with(tmp_path, *WORDS, "loader=auto", "loader.probe_s=0.2")
+    assert prepared.tuned is not None
+    assert prepared.tuned.pick.setting == Setting(Mode.lazy, Backend.inline)
+    before = [outcome(HALF_FED, 40)]
+    told = auto.results(prepared, before, seconds=1.0, whole=True, course=course)["loader"]
+    assert told["achieved"] == {"samples_per_s": 30.0, "wait_share": 0.5, "total_s": 1.0}
+    train(course, DECODING, 5)
+    change(course, TWO)
+    train(course, HALF_FED, 30)
+    told = auto.results(prepared, before, seconds=1.0, whole=True, course=course)["loader"]
+    assert told["achieved"] == {"samples_per_s": 20.0, "wait_share": 0.8, "total_s": None}
+    other = Course(course.loader)
+    told = auto.results(prepared, before, seconds=1.0, whole=False, course=other)["loader"]
+    assert told["achieved"] == dict.fromkeys(("samples_per_s", "wait_share", "total_s"))

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from chirpid.cli.main import main
+from chirpid.loading import factory
 from tests.page_commands import DEMO, FAST
 
 
@@ -37,6 +38,20 @@ def test_a_profile_tells_stages_that_add_up_and_leaves_no_run_and_no_cache(
     # The first batch, for which workers are waited for, is in the row and not in the rate.
     assert float(taken.split()[4]) <= told["samples_per_s"]["both"] + 1
     assert ("nothing is built" in out) == (mode == "cached")
+
+
+def test_what_took_the_place_of_workers_is_what_is_judged(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(factory, "workers_can_start", lambda method: "there is no shared memory")
+    words = [*FAST, *DEMO, "mode=lazy", "loader.backend=processes", "loader.num_workers=1"]
+    place = [f"paths.outputs={tmp_path / 'outputs'}", "--json", str(tmp_path / "p.json")]
+    assert main(["profile", *words, *place, "--seconds", "0.5"]) == 0
+    out, told = capsys.readouterr().out, json.loads((tmp_path / "p.json").read_text())
+    assert "backend processes -> threads: there is no shared memory" in out
+    assert told["setting"]["backend"] == "threads"
+    (taken,) = (line for line in out.splitlines() if line.endswith("<- taken"))
+    assert taken.split()[1] == "threads"
 
 
 def test_what_cannot_be_profiled_is_told(capsys: pytest.CaptureFixture[str]) -> None:

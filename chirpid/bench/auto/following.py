@@ -10,6 +10,7 @@ from chirpid.bench.auto.search import Ask, Told
 from chirpid.bench.auto.workloads import Fixed, Workload
 from chirpid.bench.report import table
 from chirpid.errors import BenchmarkError
+from chirpid.loading.advice import BUSY
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +29,14 @@ class FollowedRow:
     before_samples_per_s: float
     after_samples_per_s: float | None
     turns: int
+    others_share: float = 0.0
+    """Share that other programs had of the core time that the first run was ready to use: from
+    `BUSY` on its sentence promises no figure, and this row tests none."""
 
     @property
     def kept_share(self) -> float | None:
-        """Share of the promised gain that came true."""
-        if self.achieved_gain is None:
+        """Share of the promised gain that came true; None if no gain was promised."""
+        if self.achieved_gain is None or self.others_share >= BUSY:
             return None
         return (self.achieved_gain - 1) / (self.predicted_gain - 1)
 
@@ -80,6 +84,7 @@ def follow(
         before_samples_per_s=was,
         after_samples_per_s=now,
         turns=max(1, len(after)),
+        others_share=advice["others_share"],
     )
 
 
@@ -104,12 +109,17 @@ def markdown(rows: Sequence[FollowedRow]) -> str:
     lines = []
     for row in rows:
         advised, achieved, share = "nothing", "", ""
-        if row.achieved_gain is not None and row.kept_share is not None:
+        promised = f"{row.predicted_gain:.2f}×"
+        if row.achieved_gain is not None:
             advised = f"`{' '.join(row.overrides)}`"
-            achieved, share = f"{row.achieved_gain:.2f}×", f"{100 * row.kept_share:.0f} %"
+            achieved = f"{row.achieved_gain:.2f}×"
+        if row.kept_share is not None:
+            share = f"{100 * row.kept_share:.0f} %"
+        elif row.overrides:
+            promised = f"none: others had {row.others_share:.0%} of its core time"
         lines.append([
             f"`{row.workload}`", row.start, row.bound, f"{row.before_samples_per_s:,.0f}", advised,
-            f"{row.predicted_gain:.2f}×", achieved, share,
+            promised, achieved, share,
         ])  # fmt: skip
     columns = ["workload", "begun with", "bound by", "samples/s", "advised", "promised",
                "came true", "share of the gain"]  # fmt: skip

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -155,13 +155,13 @@ class EpochMonitor:
     def _waits(self) -> dict[str, float]:
         asked, got, stepped = map(np.asarray, (self.asked_s, self.got_s, self.stepped_s))
         wait_ms, step_ms = (got - asked) * 1e3, (stepped - got) * 1e3
-        p50, p95, p99 = np.percentile(wait_ms, [50, 95, 99])
+        p50, p95, p99 = _percentiles(wait_ms, (50, 95, 99))
         mean_step_ms = float(step_ms.mean())
         return {
             "loader/wait_ms_mean": float(wait_ms.mean()),
-            "loader/wait_ms_p50": float(p50),
-            "loader/wait_ms_p95": float(p95),
-            "loader/wait_ms_p99": float(p99),
+            "loader/wait_ms_p50": p50,
+            "loader/wait_ms_p95": p95,
+            "loader/wait_ms_p99": p99,
             "loader/wait_share": self.wait_share,
             "loader/first_batch_s": float(wait_ms[0] / 1e3),
             # Share of the requests that found their batch ready.
@@ -211,3 +211,17 @@ class EpochMonitor:
         if held := [use.gpu_bytes for use in used if use.gpu_bytes == use.gpu_bytes]:
             figures["loader/gpu_memory_mib"] = max(held) / MIB
         return figures
+
+
+def _percentiles(values: FloatArray, percents: Sequence[float]) -> list[float]:
+    """Return what `np.percentile` does, of at least one value.
+
+    It takes 0.2 ms, as much as all else that is told of an epoch; one may last 50 ms.
+    """
+    in_order = np.sort(values)
+    found = []
+    for percent in percents:
+        low, part = divmod(percent / 100 * (len(values) - 1), 1)
+        below, above = in_order[int(low)], in_order[min(int(low) + 1, len(values) - 1)]
+        found.append(float(below + (above - below) * part))
+    return found

@@ -162,7 +162,7 @@ class _Probe:
             self._model(),
             batch_size=work.batch_size,
             budget_s=_STEPS_PART * self.probe_s,
-            most_steps=max(1, int(_STEPS_SHARE * subject.num_steps)),
+            most_steps=_STEPS_SHARE * subject.num_steps,
             on_gpu=subject.on_gpu,
         )
         # Also where nothing is to be written now: what is remembered answers for other modes, too.

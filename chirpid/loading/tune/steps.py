@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -20,6 +20,10 @@ from chirpid.types import Batch, IntArray, Mode
 
 _EXACT = 0.02
 _FEW_STEPS = 2
+_LEAST_ROWS = 16
+"""Of fewer, a step tells little of one on a batch."""
+_SHORT_S = 0.05
+"""A step that is over so soon is made whole, however short the training is."""
 REPEATED_BYTES = 2**26
 """Rows are repeated up to this size: a few would stay in the processor's cache, a set does not."""
 
@@ -78,40 +82,77 @@ def step_costs(
     *,
     batch_size: int,
     budget_s: float,
-    most_steps: int,
+    most_steps: float,
     on_gpu: bool,
 ) -> Costs:
     """Return what a step takes, and the gather before it; of rows, nothing.
 
+    On a processor, a step on fewer rows stands for one that would take too much of a short
+    training: it is taken for as much longer as there are more rows in a batch.
+
     Args:
-        most_steps: steps at most, beside the first one, which counts only if none fits. With
-            very few, or if the first took all the time there is, validation is taken for a third
-            of a step, and a step is not taken apart.
+        most_steps: steps at most, the first one not counted. Of very few, or if the first took
+            all the time there is, validation is taken for a third of a step, and a step is not
+            taken apart.
     """
     buffers = [torch.empty((batch_size, *dataset.spec.shape)) for _ in range(2)]
     gather_s = _gather_seconds(dataset, buffers, min(0.03, budget_s / 10))
     batches = [_batch(dataset, buffers[turn], turn) for turn in range(2)]
+    known, is_whole = _steps_alone(learner, batches, budget_s, most_steps, on_gpu=on_gpu)
+    known = replace(known, gather_s=gather_s)
+    if most_steps >= _FEW_STEPS and is_whole:
+        known = _taken_apart(known, learner, batches, budget_s, int(most_steps), on_gpu=on_gpu)
+    return replace(known, step_bytes=learner.num_bytes())
+
+
+def _steps_alone(
+    learner: Learner, batches: Sequence[Batch], budget_s: float, most_steps: float, *, on_gpu: bool
+) -> tuple[Costs, bool]:
+    """Return what a step takes, and whether more than the first was made."""
+    batch_size = part = len(batches[0].ids)
+    if not on_gpu:
+        part = min(batch_size, max(_LEAST_ROWS, int(batch_size * most_steps / 2)))
     begin = time.perf_counter()
-    _once(learner, batches[0])  # kernels are chosen and memory is taken: not counted, if possible
+    # Kernels are chosen and memory is taken: not counted, if possible.
+    _once(learner, _first_rows(batches[0], part))
     first_s = time.perf_counter() - begin
-    cpu_s = time.process_time()
+    if first_s * batch_size / part <= _SHORT_S:
+        part = batch_size
+    parts, scale = [_first_rows(one, part) for one in batches], batch_size / part
     asked: list[float] = []
+    cpu_s = time.process_time()
     steps = _repeat(
-        lambda turn: asked.append(_once(learner, batches[turn % 2])),
+        lambda turn: asked.append(_once(learner, parts[turn % 2])),
         budget_s - first_s,
-        most=most_steps,
+        most=max(1, int(most_steps)),
     )
-    cpu_s = (time.process_time() - cpu_s) / max(1, len(steps))
-    step_s = _typical(steps) if steps else first_s
+    cpu_s = scale * (time.process_time() - cpu_s) / max(1, len(steps))
+    step_s = scale * (_typical(steps) if steps else first_s)
     free_s = max(0.0, step_s - float(np.mean(asked))) if on_gpu and asked else 0.0
     if not steps:
-        cpu_s = first_s * (1 if on_gpu else torch.get_num_threads())
-    known = Costs(batch_size=batch_size, gather_s=gather_s, step_s=step_s, step_core_s=cpu_s,
-                  free_s=free_s, eval_s=step_s / 3)  # fmt: skip
-    if most_steps < _FEW_STEPS or not steps:
-        return replace(known, step_bytes=learner.num_bytes())
+        cpu_s = step_s * (1 if on_gpu else torch.get_num_threads())
+    costs = Costs(
+        batch_size=batch_size,
+        step_s=step_s,
+        step_core_s=cpu_s,
+        free_s=free_s,
+        eval_s=step_s / 3,
+    )
+    return costs, bool(steps)
+
+
+def _taken_apart(
+    known: Costs,
+    learner: Learner,
+    batches: Sequence[Batch],
+    budget_s: float,
+    most: int,
+    *,
+    on_gpu: bool,
+) -> Costs:
+    """Return the costs with what validating, copying and augmenting a batch take."""
     evals = _repeat(
-        lambda turn: _evaluate(learner, batches[turn % 2]), budget_s / 5, least=1, most=most_steps
+        lambda turn: _evaluate(learner, batches[turn % 2]), budget_s / 5, least=1, most=most
     )
     transfers: list[float] = []
 
@@ -119,7 +160,7 @@ def step_costs(
         transfers.append(learner.prepare(batches[turn % 2]))
         learner.wait()
 
-    prepared = _repeat(prepare, budget_s / 10, least=1, most=most_steps)
+    prepared = _repeat(prepare, budget_s / 10, least=1, most=most)
     transfer_s = float(np.median(transfers))
     return replace(
         known,
@@ -127,8 +168,11 @@ def step_costs(
         transfer_s=transfer_s,
         augment_s=max(0.0, float(np.median(prepared)) - transfer_s),
         pinned_gain=_pinned_gain(learner, batches[0], budget_s / 10) if on_gpu else 0.0,
-        step_bytes=learner.num_bytes(),
     )
+
+
+def _first_rows(batch: Batch, num_rows: int) -> Batch:
+    return Batch(batch.ids[:num_rows], batch.inputs[:num_rows])
 
 
 def _once(learner: Learner, batch: Batch) -> float:
