@@ -78,19 +78,22 @@ class Info:
         )
 
 
-def open_recording(path: Path) -> Reader:
+def open_recording(path: Path, *, header_only: bool = False) -> Reader:
     """Return `path` opened for reading forward from its first frame.
 
+    Args:
+        header_only: nothing else is going to be read.
     Raises:
         UnusableRecordingError: missing, not a file, empty, or not audio that libsndfile reads.
     """
-    head = _head_of(path)
+    head = _head_of(path, header_only=header_only)
     known = _is_known(head)
     if not known:
         _refuse_what_is_not_audio(path, head)
     try:
-        # Only what may be MP3 needs the second look.
-        return Reader(os_name(path) if known else quiet_source(path))
+        if not known:  # only what may be MP3 needs a second look
+            return Reader(quiet_source(path))
+        return Reader(_source(path, header_only=header_only))
     except soundfile.SoundFileError as error:
         _refuse_what_is_not_audio(path, head)
         raise cannot_read(path, error) from error
@@ -113,8 +116,25 @@ def probe(path: Path) -> Info:
     Raises:
         UnusableRecordingError: as `open_recording`.
     """
-    with open_recording(path) as file:
+    with open_recording(path, header_only=True) as file:
         return info_of(file)
+
+
+def _source(path: Path, *, header_only: bool) -> int | str | bytes:
+    """Return an open file for `Reader`, which closes it, or a name where that does as well."""
+    # By a name that ends in .raw, soundfile would not look for a header.
+    if os.name == "nt" or not (header_only or path.suffix.lower() == ".raw"):
+        return os_name(path)
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    if header_only:
+        read_no_further(descriptor)
+    return descriptor
+
+
+def read_no_further(descriptor: int) -> None:
+    """Have the system read what is asked for; it reads on otherwise, up to megabytes of it."""
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_RANDOM)
 
 
 def cannot_read(path: Path, error: Exception, where: str = "") -> UnusableRecordingError:
@@ -127,11 +147,13 @@ def cannot_read(path: Path, error: Exception, where: str = "") -> UnusableRecord
     )
 
 
-def _head_of(path: Path) -> bytes:
+def _head_of(path: Path, *, header_only: bool) -> bytes:
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):  # opening a pipe would wait for ever
             raise UnusableRecordingError(path, "is not a file but a folder, a pipe or a device")
         with open(path, "rb", buffering=0) as handle:
+            if header_only:
+                read_no_further(handle.fileno())
             return handle.read(PROBE_BYTES) or b""
     except OSError as error:
         raise UnusableRecordingError(

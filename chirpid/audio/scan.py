@@ -18,6 +18,7 @@ from chirpid.audio.files import (
     info_of,
     open_recording,
     probe,
+    read_no_further,
 )
 from chirpid.audio.mono import MEAN, Float32, choose_channel, make_finite, to_mono
 from chirpid.audio.segment import LEVEL_STEP_S
@@ -128,6 +129,7 @@ def _hash_ends(path: Path) -> str:
     """Return a digest of the size and the two ends of a file: the same for a copy, and quick."""
     digest = hashlib.blake2b(digest_size=HASH_BYTES)
     with open(path, "rb") as handle:
+        read_no_further(handle.fileno())
         size = handle.seek(0, 2)
         digest.update(size.to_bytes(8, "little"))
         for at in (0, max(0, size - END_BYTES)):

@@ -20,6 +20,7 @@ from chirpid.data.modes import content_key, store_key, whole_cache
 from chirpid.engine.precision import deterministic, threads
 from chirpid.engine.rehearsal import Rehearsal, same_draws
 from chirpid.errors import ChirpError
+from chirpid.loading.hardware import GIB
 from chirpid.loading.monitor.usage import CoreWatch
 from chirpid.loading.plan import Picks
 from chirpid.loading.room import give_back
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
     from chirpid.cli.course import Course
     from chirpid.cli.prepare import Prepared
     from chirpid.engine.rule import FoldOutcome
+
+_SHORT_BYTES = 4 * GIB
+"""With more memory free, what a throw-away model leaves behind may wait to be collected."""
 
 
 def tune(prepared: Prepared, console: Console, given: Collection[str] | None) -> None:
@@ -83,7 +87,8 @@ def tune(prepared: Prepared, console: Console, given: Collection[str] | None) ->
             f"loader=auto: the probe failed ({_first_line(error)}); the plan is made without"
         )
         return
-    give_back()  # what the throw-away model took: where memory is short, files need the room
+    # What the throw-away model took: where memory is short, files need the room.
+    give_back(collect=prepared.machine.free_bytes < _SHORT_BYTES)
     if prepared.device.type == "cuda":
         torch.cuda.empty_cache()
     for line in () if is_fixed else refused_modes(subject.work, subject.limits):

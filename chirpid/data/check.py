@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -17,6 +17,7 @@ from chirpid.audio.scan import Scan, scan, scan_header
 from chirpid.data.check_notes import describe, refuse_or_note, stop_if_bad
 from chirpid.data.manifest import Manifest, Problem
 from chirpid.data.scan_store import ScanStore, Stamp, stamp_of
+from chirpid.data.segments import build_order
 from chirpid.errors import ConfigError
 from chirpid.types import OnBad
 
@@ -76,7 +77,7 @@ def check_recordings(
     paths = manifest.paths
     tell = progress or (lambda done, total: None)
     try:
-        results, new = _recall(paths, store)
+        results, new = _recall(manifest.table["recording"].tolist(), paths, store)
         tell(len(results), len(paths))
         for row, result in _look_and_save(new, KINDS[kind], num_workers, store):
             results[row] = result
@@ -95,15 +96,20 @@ def check_recordings(
 
 
 def _recall(
-    paths: list[Path], store: ScanStore | None
+    names: Sequence[str], paths: list[Path], store: ScanStore | None
 ) -> tuple[dict[int, Result], dict[int, Path]]:
-    """Return remembered scans by row, and the paths of the other rows."""
+    """Return remembered scans by row, and the paths of the other rows, as they are to be read.
+
+    What is built of them later reads them by the hash of their names. Where RAM does not hold all
+    of them, those that come first then should be those that were read last.
+    """
     known: dict[int, Result] = {}
     for row, path in enumerate(paths):
         stamp = stamp_of(path) if store is not None else None
         if store is not None and stamp is not None and (remembered := store.get(stamp)):
             known[row] = remembered
-    return known, {row: path for row, path in enumerate(paths) if row not in known}
+    new = (row for row in build_order(names)[::-1].tolist() if row not in known)
+    return known, {row: paths[row] for row in new}
 
 
 def _look_and_save(

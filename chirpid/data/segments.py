@@ -15,7 +15,7 @@ import numpy.typing as npt
 from chirpid.audio.segment import SegmentRule, segment_starts
 from chirpid.data.manifest import Manifest
 from chirpid.errors import DataError
-from chirpid.seeds import U64, keys_of, mix64, text_key
+from chirpid.seeds import U64, keys_of, mix64
 from chirpid.types import IntArray
 
 
@@ -104,12 +104,17 @@ def make_segments(
         DataError: no recording has a usable window.
     """
     table = manifest.table
-    order = sorted(range(len(table)), key=lambda i: (text_key(table.recording[i]), i))
+    # As arrays: asking a table for a field of a row takes a tenth of a millisecond.
+    column = {name: table[name].to_numpy() for name in table.columns}
+    order = build_order(column["recording"])
+    column = {name: values[order] for name, values in column.items()}
     starts = [
-        segment_starts(int(table.num_frames[i]), int(table.sample_rate_hz[i]), levels[i], rule)
-        for i in order
+        segment_starts(int(num_frames), int(rate_hz), levels[i], rule)
+        for i, num_frames, rate_hz in zip(
+            order.tolist(), column["num_frames"], column["sample_rate_hz"], strict=True
+        )
     ]
-    notes = _empty_notes([str(table.recording[i]) for i in order], starts)
+    notes = _empty_notes(column["recording"].tolist(), starts)
     if not any(len(s) for s in starts):
         raise DataError(
             f"{manifest.name}: none of {len(table)} recordings has a window with enough sound. "
@@ -118,10 +123,8 @@ def make_segments(
     groups = tuple(sorted(set(table.group)))
     group_index = {name: i for i, name in enumerate(groups)}
     class_index = {name: i for i, name in enumerate(manifest.classes)}
-    column = {name: table[name].to_numpy()[order] for name in table.columns}
     recording_N = np.repeat(np.arange(len(order)), [len(s) for s in starts])
     start_N = np.concatenate(starts)
-    name_key_R = keys_of(column["recording"])
     return SegmentTable(
         root=str(manifest.root),
         rule=rule,
@@ -136,8 +139,13 @@ def make_segments(
         group_R=np.array([group_index[name] for name in column["group"]], dtype=np.int64),
         recording_N=recording_N.astype(np.int64),
         start_N=start_N,
-        key_N=mix64(name_key_R[recording_N], start_N.astype(np.uint64)),
+        key_N=mix64(keys_of(column["recording"])[recording_N], start_N.astype(np.uint64)),
     ), notes
+
+
+def build_order(names: Iterable[str]) -> IntArray:
+    """Return the places of recordings in the order of segments: by the hash of their names."""
+    return np.argsort(keys_of(names), kind="stable")
 
 
 def _empty_notes(names: list[str], starts: list[npt.NDArray[np.int64]]) -> list[str]:

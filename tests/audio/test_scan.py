@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import ctypes
+import mmap
+import os
 import tracemalloc
 from pathlib import Path
 
@@ -146,6 +149,25 @@ def test_a_long_recording_is_scanned_in_bounded_memory(tmp_path: Path) -> None:
     assert peak_bytes < 16 << 20
 
 
+def test_a_recording_is_known_by_its_header_whatever_its_name(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", tone(32000, 32000), 32000)
+    (tmp_path / "a.raw").write_bytes((tmp_path / "a.wav").read_bytes())
+    for look in (scan, scan_header):
+        assert look(tmp_path / "a.raw").num_frames == look(tmp_path / "a.wav").num_frames == 32000
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="nobody counts descriptors here")
+def test_no_file_stays_open(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", tone(32000, 32000), 32000)
+    (tmp_path / "bad.wav").write_bytes((tmp_path / "a.wav").read_bytes()[:30])
+    before = len(os.listdir("/proc/self/fd"))
+    for look in (scan, scan_header):
+        look(tmp_path / "a.wav")
+        with pytest.raises(UnusableRecordingError):
+            look(tmp_path / "bad.wav")
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
 def test_a_header_scan_promises_what_a_full_scan_finds(tmp_path: Path) -> None:
     path = tmp_path / "a.flac"
     soundfile.write(path, tone(70000, 44100), 44100)
@@ -154,3 +176,32 @@ def test_a_header_scan_promises_what_a_full_scan_finds(tmp_path: Path) -> None:
     assert len(header.levels) == len(full.levels)
     (tmp_path / "copy.flac").write_bytes(path.read_bytes())
     assert scan_header(tmp_path / "copy.flac").audio_hash == header.audio_hash
+
+
+def cached_bytes(path: Path) -> int:
+    """Return how much of a file the system holds in RAM."""
+    num_pages = -(-path.stat().st_size // mmap.PAGESIZE)
+    with open(path, "r+b") as handle, mmap.mmap(handle.fileno(), 0) as memory:
+        held = (ctypes.c_ubyte * num_pages)()
+        first = ctypes.c_char.from_buffer(memory)
+        told = ctypes.CDLL(None).mincore(
+            ctypes.c_void_p(ctypes.addressof(first)), ctypes.c_size_t(len(memory)), held
+        )
+        del first
+        assert told == 0
+    return sum(page & 1 for page in held) * mmap.PAGESIZE
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="nothing can be asked of the system")
+@pytest.mark.parametrize("suffix", ["wav", "flac", "ogg"])
+def test_a_header_scan_reads_little_more_than_the_two_ends(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"long.{suffix}"
+    rng = np.random.default_rng(0)
+    soundfile.write(path, 0.1 * rng.standard_normal(2_000_000), 32000)
+    with open(path, "rb") as handle:
+        os.fsync(handle.fileno())
+        os.posix_fadvise(handle.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    if cached_bytes(path):
+        pytest.skip("this file system keeps what was written in RAM")
+    scan_header(path)
+    assert 0 < cached_bytes(path) <= 2 * scan_module.END_BYTES + 2**18 < path.stat().st_size

@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from chirpid.audio.scan import scan
-from chirpid.data.check import Checked, check_recordings
+from chirpid.audio.scan import Scan, scan
+from chirpid.audio.segment import SegmentRule
+from chirpid.data.check import KINDS, Checked, check_recordings
 from chirpid.data.manifest import CHECKED_COLUMNS, Manifest
 from chirpid.data.scan_store import ScanStore, stamp_of
+from chirpid.data.segments import make_segments
 from chirpid.data.sources import load_manifest
 from chirpid.errors import ConfigError, DataError
 from chirpid.types import OnBad
@@ -182,6 +184,22 @@ def test_progress_counts_to_the_end(root: Path, tmp_path: Path) -> None:
     assert told == [(6, 6)]
 
 
+def test_what_is_built_first_was_read_last(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Where RAM does not hold all files, the system forgets those that were read first.
+    looked_at: list[str] = []
+
+    def look(path: Path) -> Scan:
+        looked_at.append(f"{path.parent.name}/{path.name}")
+        return scan(path)
+
+    monkeypatch.setitem(KINDS, "full", look)
+    checked = check(root, num_workers=1)
+    segments, _ = make_segments(checked.manifest, checked.levels, SegmentRule(duration_s=1.0))
+    built = [segments.recordings[i] for i in segments.recording_N.tolist()]
+    assert looked_at == built[::-1]
+    assert looked_at != sorted(looked_at)
+
+
 def test_odd_recordings_are_noted_once_for_all(root: Path) -> None:
     for index in range(5):
         soundfile.write(root / "owl" / f"silent{index}.flac", np.zeros(32000 + index), 32000)
@@ -231,7 +249,8 @@ def test_ctrl_c_keeps_what_was_scanned(root: Path, tmp_path: Path) -> None:
 WRITER = """
 import sys
 from pathlib import Path
-from chirpid.audio.scan import scan
+from chirpid.audio.scan import Scan, scan
+from chirpid.audio.segment import SegmentRule
 from chirpid.data.scan_store import ScanStore, Stamp
 seen = scan(Path(sys.argv[2]))
 store = ScanStore(Path(sys.argv[1]))
