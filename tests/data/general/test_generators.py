@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from chirpid.data.general import generators
 from chirpid.data.general.generators import mark, put_back, seed_for, states
 
 DRAWS: dict[str, tuple[str, Callable[[], Any]]] = {
@@ -33,6 +34,19 @@ def test_a_draw_changes_the_mark_and_is_named_by_the_states(name: str) -> None:
     draw()
     assert mark() != before
     assert at.drawn(states()) == [generator]
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_each_number_of_pythons_own_generator_is_noticed(
+    is_known: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not is_known:  # as in a Python that keeps its words elsewhere
+        monkeypatch.setattr(generators, "_PYTHONS", None)
+    for draw in (random.random, lambda: random.gauss(0, 1)):  # of two, the second is ready
+        for _ in range(700):
+            before = mark()
+            draw()
+            assert mark() != before
 
 
 def test_generators_are_put_back_even_after_an_error() -> None:
