@@ -45,10 +45,10 @@ def replaced(number: int, exit_code: int | None, *, had_work: bool) -> str:
 
 
 def twice(ids: IntArray, exit_code: int | None) -> TrainingError:
-    """Return the error for segments that two workers died of."""
+    """Return the error for samples that two workers died of."""
     some = ", ".join(map(str, ids[:8].tolist())) + (", ..." if len(ids) > 8 else "")
     return TrainingError(
-        f"A loader worker died ({how(exit_code)}) twice while it made the batch of segments "
+        f"A loader worker died ({how(exit_code)}) twice while it made the batch of samples "
         f"{some} ({len(ids)} in all). {advice(exit_code)}"
     )
 

@@ -39,7 +39,7 @@ class DeviceBackend:
         """Yield one `Batch` per array of ids, in order.
 
         Raises:
-            IndexError: an id is not that of a segment; on a device that would end all work there.
+            IndexError: an id is not that of a sample; on a device that would end all work there.
         """
         whole = [as_ids(ids) for ids in batches]
         first = 0
@@ -57,7 +57,7 @@ class DeviceBackend:
         """Return the ids of all batches, one after the other, on the device."""
         ids = np.concatenate([np.empty(0, np.int64), *batches])
         if len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < self._num_rows:
-            raise IndexError(f"ids reach from {ids.min()} to {ids.max()}, segments from 0 to "
+            raise IndexError(f"ids reach from {ids.min()} to {ids.max()}, samples from 0 to "
                              f"{self._num_rows - 1}")  # fmt: skip
         index = torch.from_numpy(ids)
         if self.device.type == "cuda":

@@ -17,6 +17,11 @@ from chirpid.types import Batch
 MOST_PASSES = 1000
 
 
+def closed() -> ConfigError:
+    """Return the error for a loader whose batches are asked for after its end."""
+    return ConfigError("This loader is closed. Make another one, or close it after the last pass.")
+
+
 class AnyLoader(ABC):
     """Batches of a dataset, an epoch for each time it is iterated over; made by `make_loader`.
 

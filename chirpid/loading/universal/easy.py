@@ -17,12 +17,12 @@ from chirpid.errors import ConfigError
 from chirpid.loading.factory import Say
 from chirpid.loading.factory import make_loader as loader_of
 from chirpid.loading.memory import MemoryGuard
-from chirpid.loading.plan import Wish
 from chirpid.loading.universal.base import AnyLoader
 from chirpid.loading.universal.loader import UniversalLoader
 from chirpid.loading.universal.planning import one_of, place_of, plan_for, wish_of
+from chirpid.loading.universal.stream_ways import TIMEOUT_S, check_timeout, way_of_stream
 from chirpid.loading.universal.streams import StreamLoader
-from chirpid.types import Backend, OnBad
+from chirpid.types import OnBad
 
 STREAM_WINDOW = 1024
 
@@ -46,7 +46,7 @@ def make_loader(
     prefetch: int | None = None,
     start_method: str | None = None,
     pin_memory: bool | None = None,
-    timeout_s: float = 120.0,
+    timeout_s: float = TIMEOUT_S,
     say: Say | None = None,
 ) -> AnyLoader:
     """Return batches of any dataset, made by whoever makes them soonest.
@@ -73,7 +73,7 @@ def make_loader(
         prefetch: batches that each of them is ahead.
         start_method: of processes: `fork`, `forkserver`, `spawn`.
         pin_memory: page-locked batches; None where there is a GPU.
-        timeout_s: to wait for a batch of worker processes.
+        timeout_s: to wait for a batch of worker processes; of a stream, for each of a window.
         say: told in a line of each thing that could not be had; None logs it.
 
     Raises:
@@ -84,6 +84,7 @@ def make_loader(
     say = say or logging.getLogger("chirpid").warning
     _check_no_loader(dataset)
     whole("seed", seed, least=0)
+    check_timeout(timeout_s)
     wish = wish_of(
         loader, backend=backend, num_workers=num_workers, prefetch=prefetch,
         start_method=start_method, pin_memory=pin_memory,
@@ -93,10 +94,8 @@ def make_loader(
     if is_stream(dataset):
         _check_stream(sampler, skips, backend)
         rule = StreamRule(batch_size, window if shuffle else 1, seed, drop_last)
-        return StreamLoader(
-            dataset, rule, collate=_named(collate), device=to, prefetch=prefetch or 2, say=say,
-            num_workers=_stream_workers(wish, say),
-        )  # fmt: skip
+        way = way_of_stream(wish, hardware=hardware, timeout_s=timeout_s, device=to, say=say)
+        return StreamLoader(dataset, rule, collate=_named(collate), way=way, device=to, say=say)
     whole("batch_size", batch_size)
     _check_sampler(sampler)
     adapted = adapt(dataset, batch_size=batch_size, collate=collate, seed=seed, skips=skips)
@@ -160,16 +159,6 @@ def _check_sampler(sampler: object) -> None:
             f"sampler is a {type(sampler).__name__}. Give one of chirpid.data.samplers; for a "
             "DataLoader with a sampler of torch, UniversalDataModule.of takes its module."
         )
-
-
-def _stream_workers(wish: Wish, say: Say) -> int:
-    """Return how many worker processes read a stream."""
-    if wish.backend is Backend.inline and wish.num_workers:
-        say(f"num_workers {wish.num_workers} -> 0: backend inline reads in the caller")
-        return 0
-    if wish.num_workers is None:
-        return int(wish.backend is Backend.processes)
-    return wish.num_workers
 
 
 def _check_stream(sampler: Sampler | None, skips: bool, backend: str | None) -> None:

@@ -18,7 +18,7 @@ from chirpid.data.samplers import ResumableBatches, Sampler
 from chirpid.errors import ConfigError
 from chirpid.loading.backends.base import Ring
 from chirpid.loading.factory import Loader
-from chirpid.loading.universal.base import AnyLoader
+from chirpid.loading.universal.base import AnyLoader, closed
 from chirpid.types import Backend, Batch, IntArray
 
 MOST_REASONS = 20
@@ -72,7 +72,8 @@ class UniversalLoader(AnyLoader):
         return self.order.num_batches(self.epoch)
 
     def _pass(self, epoch: int, first: int) -> Iterator[Any]:
-        assert self._end.alive, "the loader is closed"
+        if not self._end.alive:
+            raise closed()
         self._at, self._current = (epoch, first), (this := object())
         asked = self._asked(epoch)[first:]
         for number, batch in enumerate(self._watched(self.loader.run(asked)), start=first):
@@ -82,6 +83,8 @@ class UniversalLoader(AnyLoader):
                 if not len(batch.ids):
                     continue
             yield self._handed_out(batch)
+            if not self._end.alive:
+                raise closed()
             if self._current is not this:
                 raise ConfigError(
                     "This loader is iterated over anew before an iteration has ended. Take two "

@@ -46,7 +46,7 @@ class Deadly(Squares):
 def test_the_samples_that_workers_die_of_have_their_own_numbers_in_any_epoch() -> None:
     with make_loader(Deadly(16), 4, say=lambda line: None, **FORKED) as loader:
         loader.set_epoch(3)
-        with pytest.raises(TrainingError, match="segments 4, 5 "):
+        with pytest.raises(TrainingError, match="the batch of samples 4, 5 "):
             list(loader)
 
 
