@@ -16,6 +16,7 @@ from chirpid.data.general.columns import Columns
 from chirpid.data.general.source import ItemSource
 from chirpid.data.samplers import ResumableBatches, Sampler
 from chirpid.errors import ConfigError
+from chirpid.loading.adapt import Adapter
 from chirpid.loading.backends.base import Ring
 from chirpid.loading.factory import Loader
 from chirpid.loading.universal.base import AnyLoader, closed
@@ -31,6 +32,7 @@ class UniversalLoader(AnyLoader):
         sampler: the ids of each batch.
         places: samples of the dataset that these ids stand for; None for themselves.
         part: what was given, where it is a part of a dataset.
+        adapter: told of each whole pass; it may change who makes the batches of the next.
     """
 
     def __init__(
@@ -43,9 +45,11 @@ class UniversalLoader(AnyLoader):
         device: torch.device | None = None,
         places: IntArray | None = None,
         part: Subset[Any] | None = None,
+        adapter: Adapter | None = None,
     ) -> None:
         super().__init__(batch_size, device)
-        self._part = part
+        self._part, self.adapter = part, adapter
+        self._is_whole = False
         self.order = sampler  # not `sampler`: trainers take that for one of torch's own
         self._places = places
         self.adapted, self.loader = adapted, loader
@@ -74,10 +78,12 @@ class UniversalLoader(AnyLoader):
     def _pass(self, epoch: int, first: int) -> Iterator[Any]:
         if not self._end.alive:
             raise closed()
+        self._tell_adapter()  # of a pass whose end nobody asked for: Lightning counts the batches
         self._at, self._current = (epoch, first), (this := object())
         asked = self._asked(epoch)[first:]
         for number, batch in enumerate(self._watched(self.loader.run(asked)), start=first):
             self._at = (epoch, number + 1)
+            self._is_whole = number + 1 == len(asked) and not first
             if "num_skipped" in batch.stages:
                 self._note_skipped(asked[number - first], batch.ids)
                 if not len(batch.ids):
@@ -92,6 +98,17 @@ class UniversalLoader(AnyLoader):
                 )
         self._at = (epoch + 1, 0)
         self._note_pass()
+        self._tell_adapter()
+
+    def _tell_adapter(self) -> None:
+        """Tell of the last pass if it was a whole one: a part of one compares with no other."""
+        was_whole, self._is_whole = self._is_whole, False
+        if self.adapter is None or not was_whole:
+            return
+        self._note_pass()
+        if steps := self.monitor.stepped_s:
+            seconds = self.monitor.elapsed_s
+            self.adapter.epoch_done(self.passes[-1], seconds=seconds, num_batches=len(steps))
 
     def _asked(self, epoch: int) -> list[IntArray]:
         """Return what the batches of an epoch are fetched by."""

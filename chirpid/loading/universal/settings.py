@@ -21,4 +21,5 @@ class LoaderSettings(TypedDict, total=False):
     start_method: str | None
     pin_memory: bool | None
     timeout_s: float
+    adapt: bool
     say: Say | None
