@@ -17,8 +17,7 @@ from chirpid.cli.main import main as chirpid
 from chirpid.storage import rowstore, shards
 from chirpid.storage.caches import cache_folder, hold, list_caches
 from chirpid.storage.locks import FileLock
-from tests.storage.builder import LAYOUT, expected
-from tests.storage.test_rowstore import fill, flip_byte
+from tests.storage.builder import LAYOUT, expected, fill, flip_byte
 
 ABOUT = {"dataset": "wrens", "segments": 149, "keep": "spectrogram", "shape": [33, 7],
          "dtype": "float16",

@@ -10,8 +10,8 @@ import pytest
 
 from tests.e2e.line import OFF, TINY, Ended, call, leave_out_plots, run_folder, same_run, train
 from tests.sounds import write_set
+from tests.storage.builder import flip_byte
 from tests.storage.servers import web_server
-from tests.storage.test_rowstore import flip_byte
 
 STREAM = ("mode.shard_segments=7", "mode.window_segments=14")
 NET = "model.params.width=4"

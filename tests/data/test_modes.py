@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pickle
 import re
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +17,9 @@ from chirpid.errors import BudgetError, DataError, StorageError
 from chirpid.storage.caches import list_caches, remove
 from chirpid.storage.facts import rounding_error
 from chirpid.types import Keep, Mode, StoreDtype
+from tests.at_once import at_once
 from tests.sounds import write_set
-from tests.storage.test_rowstore import flip_byte
+from tests.storage.builder import flip_byte
 from tests.workbench import FRONTEND, dataset_of, maker_of, segments_of
 
 
@@ -233,11 +233,7 @@ def test_threads_share_a_dataset_without_mixing_rows(maker: RowMaker, tmp_path: 
                 if not torch.equal(rows, whole[torch.from_numpy(ids)]):
                     errors.append((dataset.mode, ids))
 
-        threads = [threading.Thread(target=often, args=(seed,)) for seed in range(3)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        at_once(often, 3)
         dataset.close()
         assert errors == []
 

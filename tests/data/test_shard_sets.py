@@ -27,7 +27,7 @@ from chirpid.errors import StorageError
 from chirpid.storage.remote import LocalPlace
 from chirpid.storage.shards import shard_path
 from chirpid.types import Mode, StoreDtype
-from tests.storage.test_rowstore import flip_byte
+from tests.storage.builder import flip_byte
 from tests.workbench import FRONTEND, KINDS, RULE, dataset_of, maker_of
 
 

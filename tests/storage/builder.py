@@ -28,10 +28,24 @@ def expected() -> Tensor:
     return (torch.arange(count, dtype=torch.int64) * 7919 % 2003).half().view(-1, 33, 7)
 
 
+def fill(first: int, end: int, kept: Tensor) -> None:
+    """Fill rows with those that are expected."""
+    kept.copy_(expected()[first:end])
+
+
 def make(first: int, end: int, kept: Tensor) -> None:
     """Fill rows slowly enough that a kill can come in between."""
     time.sleep(0.004)
-    kept.copy_(expected()[first:end])
+    fill(first, end, kept)
+
+
+def flip_byte(path: Path, offset: int) -> None:
+    """Change a byte of a file."""
+    with open(path, "r+b") as file:
+        file.seek(offset)
+        byte = file.read(1)[0]
+        file.seek(offset)
+        file.write(bytes([byte ^ 0x10]))
 
 
 def build(kind: str, folder: Path, log: Path) -> None:

@@ -22,6 +22,7 @@ from chirpid.storage.direct import (
     requests_of,
 )
 from chirpid.storage.layout import RowLayout
+from tests.at_once import at_once
 from tests.examples import examples
 
 
@@ -125,11 +126,7 @@ def test_threads_share_the_reader_and_none_is_left(place: Path) -> None:
             if not torch.equal(read(direct, ids), rows[torch.from_numpy(ids)]):
                 wrong.append(ids)
 
-    threads = [threading.Thread(target=often, args=(seed,)) for seed in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    at_once(often, 3)
     direct.close()
     assert wrong == []
     assert not [t for t in threading.enumerate() if t.name.startswith("chirpid-read")]

@@ -24,24 +24,12 @@ from chirpid.storage.rowstore import (
     verify,
 )
 from tests.examples import examples
-from tests.storage.builder import LAYOUT, expected
-
-
-def fill(first: int, end: int, kept: torch.Tensor) -> None:
-    kept.copy_(expected()[first:end])
+from tests.storage.builder import LAYOUT, expected, fill, flip_byte
 
 
 def built(folder: Path, layout: RowLayout = LAYOUT, make=fill, **more) -> Path:
     build(folder, layout, make, about={"dataset": "test"}, num_threads=2, **more)
     return folder
-
-
-def flip_byte(file: Path, offset: int) -> None:
-    with open(file, "r+b") as handle:
-        handle.seek(offset)
-        byte = handle.read(1)[0]
-        handle.seek(offset)
-        handle.write(bytes([byte ^ 0x10]))
 
 
 @settings(max_examples=examples(25), deadline=None)

@@ -21,9 +21,8 @@ from chirpid.storage.shard_set import read_index, write_set
 from chirpid.storage.shard_window import LocalShards, ShardWindow
 from chirpid.storage.shards import shard_bytes, shard_name, shard_path
 from tests.examples import examples
-from tests.storage.builder import LAYOUT, expected
+from tests.storage.builder import LAYOUT, expected, fill, flip_byte
 from tests.storage.servers import WebServer, cut, flipped, status, web_server
-from tests.storage.test_rowstore import fill, flip_byte
 
 SIZE = shard_bytes(LAYOUT, 0)
 

@@ -18,8 +18,7 @@ from chirpid.storage.shards import (
     verify,
     write_shards,
 )
-from tests.storage.builder import LAYOUT, expected
-from tests.storage.test_rowstore import fill, flip_byte
+from tests.storage.builder import LAYOUT, expected, fill, flip_byte
 
 
 def written(folder: Path, layout: RowLayout = LAYOUT, make=fill) -> list[int]:

@@ -1,14 +1,16 @@
-"""Datasets that tests keep, and damage that they do."""
+"""Datasets that tests keep, and batches of them."""
 
 from __future__ import annotations
 
 import time
 from collections import namedtuple
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch.utils.data import default_collate
 
 from chirpid.data.general.columns import Columns, Layout, Leaf
 from chirpid.data.general.trees import LEAF, Skeleton, leaves_of
@@ -67,6 +69,12 @@ def batch_of(dataset: Any, ids: Any) -> Columns:
     return batch
 
 
+def collated(ids: Iterable[int]) -> Any:
+    """Return samples of `Mixed` as torch collates them."""
+    dataset = Mixed()
+    return default_collate([dataset[i] for i in ids])
+
+
 def same_bits(batch: Any, other: Any) -> bool:
     """Return whether two batches have the same leaves, bit for bit."""
     pairs = list(zip(leaves_of(batch), leaves_of(other), strict=True))
@@ -81,15 +89,6 @@ def _bits(tensor: torch.Tensor) -> bytes:
         .numpy()
         .tobytes()
     )
-
-
-def flip_byte(path: Path, offset: int) -> None:
-    """Change a byte of a file."""
-    with open(path, "r+b") as file:
-        file.seek(offset)
-        byte = file.read(1)[0]
-        file.seek(offset)
-        file.write(bytes([byte ^ 0x10]))
 
 
 ONE = Layout((Leaf(torch.float32, (2,)),))

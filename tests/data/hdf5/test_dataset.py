@@ -25,6 +25,7 @@ from chirpid.data.order import OrderRule
 from chirpid.data.samplers import ShuffledSampler
 from chirpid.errors import BudgetError, ConfigError, DataError
 from chirpid.types import Mode, Order
+from tests.at_once import at_once
 from tests.examples import examples
 
 pytest.importorskip("h5py")
@@ -280,11 +281,7 @@ def test_threads_share_one_dataset(tmp_path: Path) -> None:
         ids = np.random.default_rng(seed).integers(0, NUM_ROWS, 200)
         good.append(same(batch_of(dataset, ids), ids))
 
-    threads = [threading.Thread(target=read, args=(seed,)) for seed in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    at_once(read, 8)
     assert good == [True] * 8
 
 

@@ -16,8 +16,8 @@ from torch.utils.data import default_collate as collate
 from chirpid.data.wrap.buffers import PreallocatedBuffer
 from chirpid.data.wrap.vectorized import VectorizedDataset
 from chirpid.errors import ConfigError, DataError
+from tests.data.wrap.alike import same
 from tests.data.wrap.sets import Fixed, Varied
-from tests.data.wrap.test_vectorized import same
 
 
 def test_batches_are_those_of_the_default_collation() -> None:

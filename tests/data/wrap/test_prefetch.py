@@ -23,9 +23,8 @@ from torch.utils.data import default_collate as collate
 from chirpid.data.wrap.prefetch import AsyncPrefetchDataset
 from chirpid.data.wrap.vectorized import VectorizedDataset
 from chirpid.errors import ConfigError
+from tests.data.wrap.alike import alike, same
 from tests.data.wrap.sets import Base, Failing, Fixed, Reader, Varied
-from tests.data.wrap.test_cached import alike
-from tests.data.wrap.test_vectorized import same
 
 
 def num_threads() -> int:

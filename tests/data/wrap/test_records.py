@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,8 @@ from chirpid.data.wrap.records import RecordFile
 from chirpid.errors import DataError
 from chirpid.storage import direct
 from chirpid.storage.direct import NoDirectError
-from tests.data.wrap.test_vectorized import same
+from tests.at_once import at_once
+from tests.data.wrap.alike import same
 
 RECORD = np.dtype([("label", "u1"), ("image", "u1", (7,)), ("size", "<f4"), ("place", "<i8", (2,))])
 SAMPLE = {"label": np.uint8(0), "image": np.zeros(7, np.uint8), "size": np.float32(0),
@@ -89,11 +89,7 @@ def test_workers_threads_and_copies_read_the_same(path: Path, table: Any) -> Non
             file.read_into(ids, batch)
             bad.extend(ids[batch.tensors[0].numpy() != table["label"][ids]])
 
-    threads = [threading.Thread(target=read, args=(seed,)) for seed in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    at_once(read, 3)
     assert not bad
     file.close()
 

@@ -14,7 +14,7 @@ import torch
 
 from chirpid.data.wrap.row_table import CachePolicy
 from chirpid.data.wrap.samples import SampleStore, bytes_in, differ, given, kept
-from tests.data.wrap.test_cached import alike
+from tests.data.wrap.alike import alike
 
 
 class Own:
