@@ -2,46 +2,25 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
-import pytest
+from tests.bench.notebooks import NOTEBOOKS, cells_of, run_notebook
 
-from tests.bench.test_notebook import EXECUTE
-
-NOTEBOOK = Path(__file__).parents[2] / "docs" / "notebooks" / "faster_script.ipynb"
+NOTEBOOK = NOTEBOOKS / "faster_script.ipynb"
 
 
 def test_the_notebook_is_committed_without_outputs() -> None:
-    for cell in json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]:
+    for cell in cells_of(NOTEBOOK):
         assert cell.get("outputs", []) == []
         assert cell.get("execution_count") is None
 
 
 def test_the_notebook_goes_from_a_plain_script_to_a_fast_one(tmp_path: Path) -> None:
-    pytest.importorskip("nbclient")
-    environment = {
-        **os.environ,
-        "CHIRPID_NOTEBOOK_SAMPLES": "160",
-        "OMP_NUM_THREADS": "1",  # the suite has the other cores
-        "IPYTHONDIR": str(tmp_path / "ipython"),
-    }
-    done = tmp_path / "done.ipynb"
-    run = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", EXECUTE, str(NOTEBOOK), str(done)],
-        env=environment, capture_output=True, text=True, timeout=200, check=False,
+    text, num_pictures = run_notebook(
+        NOTEBOOK, tmp_path, CHIRPID_NOTEBOOK_SAMPLES="160",
+        OMP_NUM_THREADS="1",  # the suite has the other cores
     )  # fmt: skip
-    assert run.returncode == 0, run.stderr[-3000:]
-    outputs = [
-        output
-        for cell in json.loads(done.read_text(encoding="utf-8"))["cells"]
-        for output in cell.get("outputs", [])
-    ]
-    text = "".join("".join(o.get("text", "")) for o in outputs)
-    assert sum("image/png" in o.get("data", {}) for o in outputs) == 1
+    assert num_pictures == 1
     losses = [line.split()[-1] for line in text.splitlines() if "samples/s, waiting" in line]
     assert len(losses) == 3
     assert len(set(losses)) == 1, "each way trains the same"

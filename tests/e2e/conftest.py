@@ -6,19 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 from tests.e2e.forks import Parent
 from tests.e2e.line import LONG, leave_out_plots, run_folder, train
+from tests.one_thread import _one_thread  # noqa: F401 - a fixture
 from tests.sounds import write_set
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

@@ -1,19 +1,6 @@
-"""Engine tests run on one thread: their networks are so small that a second one only waits.
+"""Engine tests run on one thread.
 
 For whole modules, so that runs whose bits are compared have the same number of threads.
 """
 
-from __future__ import annotations
-
-from collections.abc import Iterator
-
-import pytest
-import torch
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+from tests.one_thread import _one_thread  # noqa: F401 - a fixture

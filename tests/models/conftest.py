@@ -1,16 +1,3 @@
-"""Models are trained on one thread: they are so small that a second one only waits."""
+"""Models are trained on one thread."""
 
-from __future__ import annotations
-
-from collections.abc import Iterator
-
-import pytest
-import torch
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+from tests.one_thread import _one_thread  # noqa: F401 - a fixture
