@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+import numpy as np
 import torch
 from torch.utils.data import DataLoader, Subset
 
 from chirpid.data.collate import collators
-from chirpid.data.general.adapt import Collation, is_stream, reads_in_blocks
-from chirpid.data.general.adapt import adapt as adapted_by
+from chirpid.data.general.adapt import Adapted, Collation, adapt, is_stream, reads_in_blocks
 from chirpid.data.general.windows import StreamRule
 from chirpid.data.samplers import Sampler, SequentialSampler, ShuffledSampler
 from chirpid.data.samplers.checks import whole
@@ -18,13 +18,13 @@ from chirpid.errors import ConfigError
 from chirpid.loading.factory import Say
 from chirpid.loading.factory import make_loader as loader_of
 from chirpid.loading.memory import MemoryGuard
-from chirpid.loading.universal.adapting import adapter_of
 from chirpid.loading.universal.base import AnyLoader
 from chirpid.loading.universal.loader import UniversalLoader
+from chirpid.loading.universal.placed import Placed, comes_twice
 from chirpid.loading.universal.planning import one_of, place_of, plan_for, wish_of
 from chirpid.loading.universal.stream_ways import TIMEOUT_S, check_timeout, way_of_stream
 from chirpid.loading.universal.streams import StreamLoader
-from chirpid.types import OnBad
+from chirpid.types import IntArray, OnBad
 
 STREAM_WINDOW = 1024
 
@@ -49,7 +49,6 @@ def make_loader(
     start_method: str | None = None,
     pin_memory: bool | None = None,
     timeout_s: float = TIMEOUT_S,
-    adapt: bool = False,
     say: Say | None = None,
 ) -> AnyLoader:
     """Return batches of any dataset, made by whoever makes them soonest.
@@ -77,9 +76,7 @@ def make_loader(
         start_method: of processes: `fork`, `forkserver`, `spawn`.
         pin_memory: page-locked batches; None where there is a GPU.
         timeout_s: to wait for a batch of worker processes; of a stream, for each of a window.
-        adapt: change workers and prefetch after a whole pass whose figures ask for it; what does
-            not help is taken back. A `backend` that is named stays.
-        say: told in a line of each change, and of each thing that could not be had; None logs it.
+        say: told in a line of each thing that could not be had; None logs it.
 
     Raises:
         ConfigError: a setting is not known or out of range, or has no meaning for the dataset.
@@ -98,21 +95,15 @@ def make_loader(
     to = None if device is None else _device(device)
     if is_stream(dataset):
         _check_stream(sampler, skips, backend)
-        if adapt:
-            say("adapt true -> false: a stream is read by as many as num_workers says")
         rule = StreamRule(batch_size, window if shuffle else 1, seed, drop_last)
         way = way_of_stream(wish, hardware=hardware, timeout_s=timeout_s, device=to, say=say)
         return StreamLoader(dataset, rule, collate=_named(collate), way=way, device=to, say=say)
     whole("batch_size", batch_size)
     _check_sampler(sampler)
-    adapted = adapted_by(dataset, batch_size=batch_size, collate=collate, seed=seed, skips=skips)
-    places = None if sampler is None else adapted.places
-    if sampler is None and shuffle and reads_in_blocks(dataset):
-        sampler = dataset.sampler(batch_size, seed=seed, drop_last=drop_last)
-    elif sampler is None and shuffle:
-        sampler = ShuffledSampler(adapted.id_N, batch_size, drop_last=drop_last, seed=seed)
-    elif sampler is None:
-        sampler = SequentialSampler(adapted.id_N, batch_size, drop_last=drop_last)
+    adapted = adapt(dataset, batch_size=batch_size, collate=collate, seed=seed, skips=skips)
+    sampler, places = _order(
+        dataset, adapted, sampler, batch_size, shuffle, drop_last=drop_last, seed=seed
+    )
     place = place_of(hardware, "auto" if to is None else to.type)
     first = adapted.id_N[:batch_size]
     if reads_in_blocks(dataset):
@@ -120,18 +111,40 @@ def make_loader(
     plan = plan_for(adapted, first, batch_size=batch_size, place=place, wish=wish)
     for line in plan.clamps:
         say(line)
-    on = to or _usual_device()
     made = loader_of(
-        adapted.source, plan, device=on, timeout_s=timeout_s, say=say, guard=MemoryGuard(say=say)
-    )
-    part = dataset if isinstance(dataset, Subset) else None
-    adapter = None
-    if adapt:
-        adapter = adapter_of(made, plan, place=place, wish=wish, device=on, say=say)
-    return UniversalLoader(
-        adapted, made, sampler, batch_size=batch_size, device=to, places=places, part=part,
-        adapter=adapter,
+        adapted.source, plan, device=to or _usual_device(), timeout_s=timeout_s, say=say,
+        guard=MemoryGuard(say=say),
     )  # fmt: skip
+    part = dataset if isinstance(dataset, Subset) else None
+    return UniversalLoader(
+        adapted, made, sampler, batch_size=batch_size, device=to, places=places, part=part
+    )
+
+
+def _order(
+    dataset: Any,
+    adapted: Adapted,
+    sampler: Sampler | None,
+    batch_size: int,
+    shuffle: bool,
+    *,
+    drop_last: bool,
+    seed: int,
+) -> tuple[Sampler, IntArray | None]:
+    """Return the batches, and the samples that their ids stand for; None for themselves."""
+    items, places = adapted.id_N, adapted.places
+    is_placed = places is not None and comes_twice(places)
+    if sampler is not None and not is_placed:
+        return sampler, places
+    if sampler is None and shuffle and reads_in_blocks(dataset):
+        return dataset.sampler(batch_size, seed=seed, drop_last=drop_last), None
+    if is_placed:
+        items = np.arange(len(adapted))
+    if sampler is None and shuffle:
+        sampler = ShuffledSampler(items, batch_size, drop_last=drop_last, seed=seed)
+    elif sampler is None:
+        sampler = SequentialSampler(items, batch_size, drop_last=drop_last)
+    return Placed(sampler, adapted.id_N) if is_placed else sampler, None
 
 
 def _usual_device() -> torch.device:

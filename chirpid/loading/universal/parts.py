@@ -19,6 +19,7 @@ from chirpid.data.general.hugging_face import (
 )
 from chirpid.data.general.protocols import BatchReader
 from chirpid.errors import ConfigError, DataError
+from chirpid.loading.universal.placed import comes_twice
 from chirpid.loading.universal.values import num_samples
 from chirpid.types import IntArray
 
@@ -31,7 +32,7 @@ class Part:
     """Some samples of a dataset, or a stream."""
 
     data: Any
-    """The dataset itself, never a `Subset` of it."""
+    """The dataset itself; a `Subset` of it only where `numbered` says so."""
     id_N: IntArray | None
     """The samples, of those that the dataset has; None for all, or a stream."""
 
@@ -41,15 +42,27 @@ class Part:
 
         Raises:
             DataError: there are none, or data is no dataset.
+            ConfigError: a sample that the `Subset` names several times is partly left out.
         """
         if is_stream(data):
             return Part(data, None)
         if count_of(data, name) == 0 or (id_N is not None and not len(id_N)):
             raise DataError(f"{name} has no samples. Look at what it was made from.")
+        whole_N: IntArray | None = None
         while isinstance(data, Subset):
             places = np.asarray(data.indices, dtype=np.int64)
-            data, id_N = data.dataset, places if id_N is None else places[id_N]
-        return Part(data, id_N)
+            data, whole_N = data.dataset, places if whole_N is None else places[whole_N]
+        if whole_N is None or id_N is None:
+            return Part(data, id_N if whole_N is None else whole_N)
+        _check_one_side(whole_N, id_N)
+        return Part(data, whole_N[id_N])
+
+    @property
+    def numbered(self) -> Part:
+        """The same samples, with a number for each: its place, where one comes several times."""
+        if self.id_N is None or not comes_twice(self.id_N):
+            return self
+        return Part(Subset(self.data, self.id_N), None)  # type: ignore[arg-type]  # as it takes
 
     @property
     def is_stream(self) -> bool:
@@ -63,6 +76,20 @@ class Part:
 
     def __len__(self) -> int:
         return num_samples(self.data) if self.id_N is None else len(self.id_N)
+
+
+def _check_one_side(whole_N: IntArray, place_n: IntArray) -> None:
+    """Check that a sample is held out as often as it comes, or not at all.
+
+    Raises:
+        ConfigError: it would be trained on, and validated on as well.
+    """
+    both = np.intersect1d(whole_N[place_n], np.delete(whole_N, place_n))
+    if len(both):
+        raise ConfigError(
+            f"Sample {both[0]} comes several times in the Subset, and would be trained on and held "
+            "out. Give group=subset.indices, which keeps it on one side, or val=..."
+        )
 
 
 def count_of(data: Any, name: str) -> int:

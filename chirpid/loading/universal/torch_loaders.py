@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Unpack
 
 import numpy as np
+from numpy.typing import NDArray
 from torch.utils.data import (
     BatchSampler,
     DataLoader,
@@ -28,6 +29,11 @@ from chirpid.loading.universal.parts import Part
 from chirpid.loading.universal.settings import LoaderSettings
 from chirpid.loading.universal.shares import share_of_rank
 from chirpid.types import IntArray
+
+LEAST_IDS, MOST_IDS = 2**17, 2**26
+"""What any epoch may have, and what none has but of a dataset that is as large: 512 MiB."""
+IDS_PER_BATCH = 16
+"""Each batch takes as much memory as so many ids, beside its own."""
 
 
 def why_not(loader: Any) -> str:
@@ -64,7 +70,7 @@ def anew(
         given.setdefault("timeout_s", float(loader.timeout))
     if (context := loader.multiprocessing_context) is not None:
         given.setdefault("start_method", getattr(context, "_name", context))
-    sampler = sampler_of(loader, seed)
+    sampler = sampler_of(loader, seed, tell)
     if isinstance(sampler, TheirBatches):
         batch_size = max((len(batch) for batch in sampler.batches(0)), default=1)
     else:
@@ -72,7 +78,7 @@ def anew(
     if not (isinstance(sampler, TheirBatches) and sampler.is_share):
         sampler = share_of_rank(sampler, trains=trains, say=tell)
     return make_loader(
-        Part.of(loader.dataset).data,
+        Part.of(loader.dataset).numbered.data,
         batch_size,
         seed=seed,
         sampler=sampler,
@@ -81,9 +87,12 @@ def anew(
     )
 
 
-def sampler_of(loader: DataLoader[Any], seed: int) -> Sampler:
-    """Return the batches of a DataLoader, of the samples that the dataset at the root has."""
-    part = Part.of(loader.dataset)
+def sampler_of(loader: DataLoader[Any], seed: int, tell: Say) -> Sampler:
+    """Return the batches of a DataLoader, of the samples that the dataset at the root has.
+
+    Of a `Subset` that names a sample several times, they are of its places.
+    """
+    part = Part.of(loader.dataset).numbered
     batches: Any = loader.batch_sampler
     if type(batches) is BatchSampler:
         inner, size, drop_last = batches.sampler, batches.batch_size, batches.drop_last
@@ -91,7 +100,7 @@ def sampler_of(loader: DataLoader[Any], seed: int) -> Sampler:
             if type(inner) is SequentialSampler:
                 return OurSequentialSampler(part.ids, size, drop_last=drop_last)
             return ShuffledSampler(part.ids, size, drop_last=drop_last, seed=seed)
-    return TheirBatches(batches, part.id_N, seed)
+    return TheirBatches(batches, part.id_N, seed, len(part), tell)
 
 
 def _is_of_all(sampler: Any, num_samples: int) -> bool:
@@ -100,6 +109,14 @@ def _is_of_all(sampler: Any, num_samples: int) -> bool:
         return False
     known = type(sampler) in (RandomSampler, SequentialSampler)
     return known and len(sampler) == len(sampler.data_source) == num_samples
+
+
+def _length_of(sampler: Any) -> int | None:
+    """Return how many batches a sampler says that it gives; None if it does not."""
+    try:
+        return len(sampler)
+    except (TypeError, NotImplementedError):
+        return None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -114,6 +131,11 @@ class TheirBatches(Sampler):
     id_N: IntArray | None
     """What its numbers are numbers of; None: of the dataset itself."""
     seed: int
+    num_samples: int
+    """Of the dataset: an epoch is no more than so many times that."""
+    tell: Say
+    """Told, once, that there are more batches than the sampler's length says."""
+    _told: list[str] = field(default_factory=list, init=False, repr=False)
     _kept: dict[int, list[IntArray]] = field(default_factory=dict, init=False, repr=False)
 
     @property
@@ -125,7 +147,7 @@ class TheirBatches(Sampler):
         """Return the ids of all batches of an epoch, int64 [B] each.
 
         Raises:
-            ConfigError: the sampler gives something else than lists of whole numbers.
+            ConfigError: the sampler gives something else than lists of whole numbers, or no end.
         """
         if epoch not in self._kept:
             self._kept.clear()
@@ -138,13 +160,48 @@ class TheirBatches(Sampler):
                 set_epoch(epoch)
         with generators.put_back():
             generators.seed_for(self.seed, epoch)
-            found = [np.asarray(batch) for batch in self.theirs]
+            found = self._taken()
         if any(ids.dtype.kind not in "iu" or ids.ndim != 1 for ids in found):
             raise ConfigError(
                 f"{type(self.theirs).__name__} gives batches that are no lists of whole numbers. "
                 "Use its DataLoader as it is."
             )
         return [ids.astype(np.int64) if self.id_N is None else self.id_N[ids] for ids in found]
+
+    def _taken(self) -> list[NDArray[Any]]:
+        """Return the batches that the sampler gives, as many as its length says if it has one.
+
+        It is asked for one more: one that ends may count its epochs as it does.
+        """
+        length = _length_of(self.theirs)
+        most, num_ids = self._most_ids(length), 0
+        found: list[NDArray[Any]] = []
+        for batch in self.theirs:
+            if len(found) == length:
+                self._tell_once(
+                    f"{type(self.theirs).__name__} gives more batches than its length says: an "
+                    f"epoch has {length}."
+                )
+                break
+            found.append(np.asarray(batch))
+            num_ids += found[-1].size + IDS_PER_BATCH
+            if num_ids > most:
+                raise ConfigError(
+                    f"{type(self.theirs).__name__} has given {len(found):,} batches of a dataset "
+                    f"of {self.num_samples:,}, and goes on. Give it, or its sampler, a __len__ "
+                    "that says where an epoch ends; or leave the sampler out."
+                )
+        return found
+
+    def _most_ids(self, length: int | None) -> int:
+        """Return how many ids an epoch may have: with more it has no end, or they no memory."""
+        most = MOST_IDS if length is not None else 1000 * self.num_samples
+        return max(LEAST_IDS, 32 * self.num_samples, min(most, MOST_IDS))
+
+    def _tell_once(self, line: str) -> None:
+        if line not in self._told:
+            self._told.append(line)
+            self.tell(line)
 
     def fingerprint(self) -> str:
         """Return what is known of the sampler, as one line."""
