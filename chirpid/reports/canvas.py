@@ -68,11 +68,11 @@ def drawing(path: Path, width_in: float, height_in: float, *, dpi: int = 144) ->
 
 
 def headline(figure: Figure, title: str, note: str = "") -> None:
-    """Put a title at the top left, with a softer second line below it."""
+    """Put a title at the top left, with a softer second line below it, or several."""
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     width_in, height_in = figure.get_size_inches()
-    room_in = 0.52 if note else 0.32
+    room_in = 0.32 + (0.2 + 0.15 * note.count("\n") if note else 0.0)
     engine = figure.get_layout_engine()
     assert isinstance(engine, ConstrainedLayoutEngine)
     engine.set(rect=(0, 0, 1, 1 - room_in / height_in))

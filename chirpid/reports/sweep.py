@@ -11,6 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from chirpid.loading.stages import UNKNOWN, bound_phrase
+from chirpid.reports.spread import (
+    NOT_APART,
+    VARY,
+    error_of_mean,
+    others_note,
+    rivals,
+    title_of,
+    told_apart,
+)
 from chirpid.storage.atomic import write_text
 
 _MOST_CHARACTERS = 7000
@@ -38,6 +47,10 @@ class SweepJob:
     mlflow_run_id: str | None = None
     bound: str = UNKNOWN
     """What bound it, as its advice says; unknown if it was too short to tell."""
+    epoch_error_s: float = 0.0
+    """Standard error of `epoch_s`, by how its epochs differ; 0 if there was one."""
+    others_cores: float = 0.0
+    """Cores that other programs had while the job was ready for them; 0 if it is not known."""
 
     @property
     def is_told(self) -> bool:
@@ -78,9 +91,11 @@ def sweep_job(
 
     wait_s, step_s = (num_batches * mean(f"loader/{n}") / 1e3 for n in ("wait_ms_mean", "step_ms"))
     # Samples over seconds of all epochs: a mean of the epochs' rates would favour the fast ones.
+    epochs_s = [num_batches * (one["loader/wait_ms_mean"] + one["loader/step_ms"]) / 1e3
+                for one in loaders]  # fmt: skip
     num_samples = sum(
-        one["loader/samples_per_s"] * num_batches * (one["loader/wait_ms_mean"]
-        + one["loader/step_ms"]) / 1e3 for one in loaders
+        one["loader/samples_per_s"] * epoch_s
+        for one, epoch_s in zip(loaders, epochs_s, strict=True)
     ) / len(loaders)  # fmt: skip
     begin, ending = "loader/", "_ms_per_sample"
     stages = sorted({name.removeprefix(begin).removesuffix(ending)
@@ -96,6 +111,7 @@ def sweep_job(
         ci95=None if ci95 is None else (ci95[0], ci95[1]),
         wall_s=results["wall_s"], mlflow_run_id=results.get("mlflow_run_id"),
         bound=results.get("advice", {}).get("bound", UNKNOWN),
+        epoch_error_s=error_of_mean(epochs_s), others_cores=mean("loader/others_cores"),
     )  # fmt: skip
 
 
@@ -127,23 +143,41 @@ def by_speed(jobs: Iterable[SweepJob]) -> list[SweepJob]:
     return sorted(jobs, key=lambda job: (-job.samples_per_s, job.number))
 
 
-def fastest_of(jobs: Sequence[SweepJob]) -> SweepJob | None:
-    """Return the fastest job of those that can be told; None if there are no two to compare."""
+def first_of(jobs: Sequence[SweepJob]) -> SweepJob | None:
+    """Return the first of the jobs that can be told; None if there are no two to compare."""
     told = [job for job in by_speed(jobs) if job.is_told]
     enough = len(told) > 1 or len(told) == len(jobs) == 1
     return told[0] if enough else None
 
 
-def against(job: SweepJob, fastest: SweepJob | None) -> str:
-    """Return where an epoch of a job loses time to the fastest one, if that can be told."""
-    if fastest is None or not job.is_told:
+def fastest_of(jobs: Sequence[SweepJob]) -> SweepJob | None:
+    """Return the fastest job; None if it cannot be told, or not from another one."""
+    first = first_of(jobs)
+    return None if first is None or rivals(jobs, first) else first
+
+
+def against(job: SweepJob, first: SweepJob | None, *, is_fastest: bool = True) -> str:
+    """Return where an epoch of a job loses time to the first one, if that can be told.
+
+    Args:
+        is_fastest: no other job may be as fast as the first one.
+    """
+    if first is None or not job.is_told:
         return bound_phrase(UNKNOWN)
-    if job is fastest:
+    if job is first and is_fastest:
         return "fastest"
-    parts = [(job.wait_s - fastest.wait_s, "waiting"), (job.step_s - fastest.step_s, "in steps")]
-    told = [f"{seconds:+.{_digits(fastest)}f} s {where}" for seconds, where in parts
-            if abs(seconds) >= 0.01 * fastest.epoch_s]  # fmt: skip
+    if job is first or not told_apart(job, first):
+        return NOT_APART
+    parts = [(job.wait_s - first.wait_s, "waiting"), (job.step_s - first.step_s, "in steps")]
+    told = [f"{seconds:+.{_digits(first)}f} s {where}" for seconds, where in parts
+            if abs(seconds) >= 0.01 * first.epoch_s]  # fmt: skip
     return ", ".join(told) or "as fast"
+
+
+def all_against(jobs: Sequence[SweepJob]) -> dict[int, str]:
+    """Return by number where an epoch of each job loses time to the first one."""
+    first, fastest = first_of(jobs), fastest_of(jobs)
+    return {job.number: against(job, first, is_fastest=fastest is not None) for job in jobs}
 
 
 def _digits(job: SweepJob) -> int:
@@ -159,19 +193,23 @@ def same_score(jobs: Sequence[SweepJob]) -> bool:
 def headline_of(jobs: Sequence[SweepJob]) -> tuple[str, str]:
     """Return which job is the fastest, and why, as two lines; or that it cannot be told."""
     told, names = [job for job in by_speed(jobs) if job.is_told], settings(jobs)
-    same = " · the same score in all" if same_score(jobs) else ""
-    fast = fastest_of(jobs)
-    if fast is None:
-        return _untold(jobs, told), "longer epochs, or more of them, would tell" + same
-    slow, rate = told[-1], f"{fast.samples_per_s:.0f} samples/s"
+    same = ["the same score in all"] if same_score(jobs) else []
+    first = first_of(jobs)
+    if first is None:
+        return _untold(jobs, told), " · ".join(
+            ["longer epochs, or more of them, would tell", *same]
+        )
     if len(jobs) == 1:
-        return names[fast.number], f"{rate}, {_state(fast)}"
-    title = (f"{names[fast.number]} is fastest: {rate},"
-             f" {fast.samples_per_s / slow.samples_per_s:.2f} × the slowest")  # fmt: skip
-    note = f"{_state(fast)} · slowest {names[slow.number]}: {against(slow, fast)} an epoch"
-    left_out = len(jobs) - len(told)
-    short = f" · {left_out} too short to tell" if left_out else ""
-    return title, note + short + same
+        return names[first.number], f"{first.samples_per_s:.0f} samples/s, {_state(first)}"
+    equal = rivals(told, first)
+    notes = [VARY] if equal else [_state(first)]
+    # The slowest in samples a second may be one whose epochs vary too much to tell.
+    slower = [job for job in told[1:] if told_apart(job, first)]
+    notes += [f"slowest {names[job.number]}: {against(job, first)} an epoch" for job in slower[-1:]]
+    short = len(jobs) - len(told)
+    notes += [f"{short} too short to tell"] if short else []
+    notes += [note for note in [others_note(told)] if note]
+    return title_of(told, equal, names), " · ".join([*notes, *same])
 
 
 def _untold(jobs: Sequence[SweepJob], told: Sequence[SweepJob]) -> str:
@@ -186,22 +224,23 @@ def _state(job: SweepJob) -> str:
     return f"waits {100 * job.wait_share:.1f} % of the time, bound by {job.bound_by}"
 
 
-COLUMNS = ("job", "settings", "samples_per_s", "epoch_s", "wait_s", "step_s", "wait_share",
-           "bound_by", "against_fastest", "score", "ci95_low", "ci95_high", "wall_s",
-           "mlflow_run_id")  # fmt: skip
+COLUMNS = ("job", "settings", "samples_per_s", "epoch_s", "epoch_error_s", "wait_s", "step_s",
+           "wait_share", "bound_by", "against_fastest", "others_cores", "score", "ci95_low",
+           "ci95_high", "wall_s", "mlflow_run_id")  # fmt: skip
 
 
 def table(jobs: Sequence[SweepJob]) -> tuple[list[str], list[list[Any]]]:
     """Return the names of the columns, and a row a job, the fastest first."""
-    ranked, names, fastest = by_speed(jobs), settings(jobs), fastest_of(jobs)
+    ranked, names, losses = by_speed(jobs), settings(jobs), all_against(jobs)
     stages = sorted({stage for job in jobs for stage in job.stages_s})
     rows = []
     for job in ranked:
         low, high = job.ci95 or (None, None)
         rows.append(
             [job.number, names[job.number], round(job.samples_per_s, 3), round(job.epoch_s, 6),
-             round(job.wait_s, 6), round(job.step_s, 6), round(job.wait_share, 6), job.bound_by,
-             against(job, fastest), job.score, low, high, job.wall_s, job.mlflow_run_id,
+             round(job.epoch_error_s, 6), round(job.wait_s, 6), round(job.step_s, 6),
+             round(job.wait_share, 6), job.bound_by, losses[job.number],
+             round(job.others_cores, 3), job.score, low, high, job.wall_s, job.mlflow_run_id,
              *(round(job.stages_s.get(stage, 0.0), 6) for stage in stages)]
         )  # fmt: skip
     return [*COLUMNS, *(f"{stage}_core_s" for stage in stages)], rows
@@ -224,7 +263,7 @@ def markdown(jobs: Sequence[SweepJob], *, metric: str, plot: str, charts: str) -
     Args:
         plot, charts: addresses of the picture, and of the page that charts the jobs.
     """
-    ranked, names, fastest = by_speed(jobs), settings(jobs), fastest_of(jobs)
+    ranked, names, losses = by_speed(jobs), settings(jobs), all_against(jobs)
     title, note = headline_of(jobs)
     lines = [f"**{title}**", "", note, "",
              f"| settings | samples/s | s an epoch | waiting | bound by | against the fastest"
@@ -235,9 +274,9 @@ def markdown(jobs: Sequence[SweepJob], *, metric: str, plot: str, charts: str) -
         name = f"{names[job.number]}".replace("|", "\\|")
         if job.mlflow_run_id:
             name = f"[{name}](#/experiments/{{{{mlflow.experiment_id}}}}/runs/{job.mlflow_run_id})"
-        rows.append(f"| {name} | {job.samples_per_s:.0f} | {job.epoch_s:.{_digits(job)}f} |"
-                    f" {100 * job.wait_share:.1f} % | {job.bound_by} |"
-                    f" {against(job, fastest)} | {score} |")  # fmt: skip
+        rows.append(f"| {name} | {job.samples_per_s:.0f} | {job.epoch_s:.{_digits(ranked[0])}f} |"
+                    f" {100 * job.wait_share:.1f} % | {job.bound_by.partition(',')[0]} |"
+                    f" {losses[job.number]} | {score} |")  # fmt: skip
     end = ["", f"[Charts of these jobs, the fastest first]({charts})", "",
            f"![where the time went]({plot})"]  # fmt: skip
     return "\n".join([*lines, *_that_fit(rows, len("\n".join([*lines, *end]))), *end])

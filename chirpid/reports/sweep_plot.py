@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,7 @@ from chirpid.reports.canvas import (
 )
 from chirpid.reports.sweep import (
     SweepJob,
-    against,
+    all_against,
     by_speed,
     fastest_of,
     headline_of,
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
 MOST_ROWS = 40
 """Of a picture: more could not be read, and a thousand are more pixels than can be drawn."""
+_WIDTH_IN = 10.0  # at 86 dpi as wide as a description in a window of 1500 pixels
+_TITLE_CHARACTERS, _NOTE_CHARACTERS = 104, 130  # of a line that is not cut at the edge
 _COLOURS = {"decode": ORANGE, "resample": PURPLE, "frontend": GREEN, "gather": SKY}
 
 
@@ -51,9 +54,11 @@ def sweep_speed(jobs: Sequence[SweepJob], path: Path, *, metric: str, dpi: int =
     if not jobs:
         raise ValueError("no job to draw.")
     ranked, names, fastest = shown(jobs), settings(jobs), fastest_of(jobs)
-    with drawing(path, 11.0, 0.42 * len(ranked) + 1.8, dpi=dpi) as figure:
+    title, note = headline_of(jobs)
+    lines = textwrap.wrap(note, _NOTE_CHARACTERS)
+    with drawing(path, _WIDTH_IN, 0.42 * len(ranked) + 1.8 + 0.15 * len(lines), dpi=dpi) as figure:
         times, work, scores = figure.subplots(1, 3, width_ratios=(5.2, 3.0, 2.2), sharey=True)
-        _draw_times(times, ranked, fastest)
+        _draw_times(times, ranked, fastest, all_against(jobs))
         _draw_work(work, ranked)
         _draw_scores(scores, ranked, metric)
         labels = [shortened(names[job.number], 44) for job in ranked]
@@ -64,7 +69,7 @@ def sweep_speed(jobs: Sequence[SweepJob], path: Path, *, metric: str, dpi: int =
         for axes in (times, work, scores):
             axes.tick_params(axis="y", length=0)
             light_grid(axes, "x")
-        headline(figure, *headline_of(jobs))
+        headline(figure, shortened(title, _TITLE_CHARACTERS), "\n".join(lines))
 
 
 def shown(jobs: Sequence[SweepJob]) -> list[SweepJob]:
@@ -73,7 +78,9 @@ def shown(jobs: Sequence[SweepJob]) -> list[SweepJob]:
     return ranked if len(ranked) <= MOST_ROWS else [*ranked[: MOST_ROWS - 1], ranked[-1]]
 
 
-def _draw_times(axes: Axes, ranked: Sequence[SweepJob], fastest: SweepJob | None) -> None:
+def _draw_times(
+    axes: Axes, ranked: Sequence[SweepJob], fastest: SweepJob | None, losses: Mapping[int, str]
+) -> None:
     longest = max(job.epoch_s for job in ranked)
     for row, job in enumerate(ranked):
         axes.barh(row, job.step_s, 0.62, color=BLUE, label="model works")
@@ -82,8 +89,7 @@ def _draw_times(axes: Axes, ranked: Sequence[SweepJob], fastest: SweepJob | None
         right, rate = job.epoch_s + 0.012 * longest, f"{job.samples_per_s:.0f} samples/s"
         axes.text(right, row - 0.13, rate, va="center", fontsize=8.5,
                   fontweight="bold" if job is fastest else "normal")  # fmt: skip
-        axes.text(right, row + 0.21, against(job, fastest), va="center", fontsize=7,
-                  color=FADED)  # fmt: skip
+        axes.text(right, row + 0.21, losses[job.number], va="center", fontsize=7, color=FADED)
     if fastest is not None:
         axes.axvline(fastest.epoch_s, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
     axes.set_xlim(0, 1.42 * longest)

@@ -86,7 +86,13 @@ def _state(run_id: str, charts: Sequence[str]) -> dict[str, Any]:
         "runsHiddenMode": "SHOWALL",
         "compareRunsMode": "CHART",
         "compareRunSections": [
-            {"uuid": _uuid(section), "name": section, "display": True, "isReordered": True}
+            {
+                "uuid": _uuid(section),
+                "name": section,
+                "display": True,
+                "isReordered": True,
+                "columns": 2,
+            }  # of three, titles are cut beside the list of runs
             for section in sections
         ],
         "compareRunCharts": [

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from chirpid.reports.sweep import (
     SweepJob,
     against,
+    all_against,
     by_speed,
     fastest_of,
     headline_of,
@@ -38,9 +40,9 @@ CACHED, LAZY = job(1, "cached", 0.0, 1.0), job(2, "lazy", 0.5, 1.5, bound="decod
 
 def test_rates_are_samples_over_seconds_of_all_epochs() -> None:
     epochs = [{"loader/samples_per_s": 100.0, "loader/wait_ms_mean": 50.0, "loader/step_ms": 50.0,
-               "loader/decode_ms_per_sample": 2.0, "valid/loss": 1.0},
+               "loader/decode_ms_per_sample": 2.0, "valid/loss": 1.0, "loader/others_cores": 0.5},
               {"loader/samples_per_s": 20.0, "loader/wait_ms_mean": 150.0, "loader/step_ms": 350.0,
-               "loader/decode_ms_per_sample": 4.0}]  # fmt: skip
+               "loader/decode_ms_per_sample": 4.0, "loader/others_cores": 1.0}]  # fmt: skip
     results: dict[str, Any] = {
         "metrics": {"m": {"mean": 0.3, "pooled": 0.4, "ci95": [0.2, 0.6]}}, "wall_s": 7.0,
         "advice": {"bound": "front end"},
@@ -52,6 +54,8 @@ def test_rates_are_samples_over_seconds_of_all_epochs() -> None:
     assert found.stages_s == {"decode": pytest.approx(0.3)}
     assert (found.score, found.ci95, found.bound) == (0.4, (0.2, 0.6), "front end")
     assert found.bound_by == "the front end"
+    assert found.epoch_error_s == pytest.approx(2.0), "epochs of 1 s and 5 s"
+    assert found.others_cores == pytest.approx(0.75)
     assert sweep_job(3, [], results, epochs=[], num_batches=10, metric="m") is None
 
 
@@ -97,6 +101,67 @@ def test_a_short_job_is_not_the_fastest_of_those_that_can_be_told() -> None:
     assert "· 1 too short to tell" in note
     assert against(jobs[2], CACHED) == "too short to tell"
     assert fastest_of(jobs[:1]) is LAZY
+
+
+def test_no_job_is_called_the_fastest_where_its_epochs_vary_as_much_as_jobs_differ() -> None:
+    jobs = [replace(one, epoch_error_s=0.4) for one in (LAZY, CACHED)]
+    assert fastest_of(jobs) is None
+    assert headline_of(jobs) == (
+        "2 jobs cannot be told apart: 50 to 100 samples/s",
+        "the epochs of a job vary as much as jobs differ: more of them would tell"
+        " · the same score in all",
+    )
+    assert set(all_against(jobs).values()) == {"cannot be told apart"}
+    page = markdown(jobs, metric="f1", plot="PICTURE", charts="CHARTS")
+    assert "is fastest" not in page
+    assert page.count("| cannot be told apart |") == 2
+
+
+def test_a_job_that_is_surely_slower_is_named_where_the_fastest_is_one_of_several() -> None:
+    near = replace(job(3, "eager", 0.0, 1.1), epoch_error_s=0.05)
+    jobs = [LAZY, near, replace(CACHED, epoch_error_s=0.05)]
+    assert fastest_of(jobs) is None
+    title, note = headline_of(jobs)
+    assert title == "mode=cached or mode=eager is fastest: 100 samples/s"
+    assert "slowest mode=lazy: +0.50 s waiting, +0.50 s in steps an epoch" in note
+    assert all_against(jobs) == {
+        1: "cannot be told apart",
+        2: "+0.50 s waiting, +0.50 s in steps",
+        3: "cannot be told apart",
+    }
+
+
+@pytest.mark.parametrize("error_s", [0.0, 0.1, 0.2])
+def test_the_fastest_is_named_as_long_as_epochs_vary_less_than_jobs_differ(error_s: float) -> None:
+    jobs = [replace(one, epoch_error_s=error_s) for one in (LAZY, CACHED)]
+    assert fastest_of(jobs) is jobs[1]
+    assert all_against(jobs)[CACHED.number] == "fastest"
+
+
+@pytest.mark.parametrize(
+    ("cores", "said"),
+    [
+        ((0.0, 0.2), None),
+        ((0.3, 0.3), "other programs took 0.3 cores meanwhile: compare on a quiet machine"),
+        ((0.0, 1.3), "other programs took 0.0 to 1.3 cores meanwhile: compare on a quiet machine"),
+    ],
+)
+def test_programs_that_took_cores_from_the_jobs_are_told_with_the_answer(
+    cores: tuple[float, float], said: str | None
+) -> None:
+    jobs = [replace(one, others_cores=n) for one, n in zip((LAZY, CACHED), cores, strict=True)]
+    note = headline_of(jobs)[1]
+    assert ("other programs" in note) == (said is not None)
+    assert said is None or f" · {said} · " in note
+
+
+def test_jobs_written_before_errors_were_kept_are_read(tmp_path: Path) -> None:
+    write_job(tmp_path, LAZY)
+    path = tmp_path / "job-2.json"
+    about = json.loads(path.read_text())
+    del about["epoch_error_s"], about["others_cores"]
+    path.write_text(json.dumps(about))
+    assert read_jobs(tmp_path) == [LAZY]
 
 
 def test_jobs_of_other_processes_are_found_and_tabled_by_speed(tmp_path: Path) -> None:
