@@ -156,7 +156,7 @@ def _make(root: str) -> None:
 
 
 def test_two_processes_may_make_one_set_at_once(demo: Manifest, tmp_path: Path) -> None:
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("fork")
     makers = [context.Process(target=_make, args=(str(tmp_path),)) for _ in range(2)]
     for maker in makers:
         maker.start()
@@ -170,7 +170,7 @@ def test_two_processes_may_make_one_set_at_once(demo: Manifest, tmp_path: Path) 
 def test_a_killed_run_leaves_no_set_and_its_remains_are_removed(
     demo: Manifest, tmp_path: Path
 ) -> None:
-    maker = multiprocessing.get_context("spawn").Process(target=_make, args=(str(tmp_path),))
+    maker = multiprocessing.get_context("fork").Process(target=_make, args=(str(tmp_path),))
     maker.start()
     until = time.monotonic() + 60
     while not list(tmp_path.glob(".*/audio/*")) and time.monotonic() < until:
