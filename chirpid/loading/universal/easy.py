@@ -10,7 +10,8 @@ import torch
 from torch.utils.data import DataLoader, Subset
 
 from chirpid.data.collate import collators
-from chirpid.data.general.adapt import Adapted, Collation, adapt, is_stream, reads_in_blocks
+from chirpid.data.general.adapt import Adapted, Collation, is_stream, reads_in_blocks
+from chirpid.data.general.adapt import adapt as adapted_by
 from chirpid.data.general.windows import StreamRule
 from chirpid.data.samplers import Sampler, SequentialSampler, ShuffledSampler
 from chirpid.data.samplers.checks import whole
@@ -18,6 +19,7 @@ from chirpid.errors import ConfigError
 from chirpid.loading.factory import Say
 from chirpid.loading.factory import make_loader as loader_of
 from chirpid.loading.memory import MemoryGuard
+from chirpid.loading.universal.adapting import adapter_of
 from chirpid.loading.universal.base import AnyLoader
 from chirpid.loading.universal.loader import UniversalLoader
 from chirpid.loading.universal.placed import Placed, comes_twice
@@ -49,6 +51,7 @@ def make_loader(
     start_method: str | None = None,
     pin_memory: bool | None = None,
     timeout_s: float = TIMEOUT_S,
+    adapt: bool = False,
     say: Say | None = None,
 ) -> AnyLoader:
     """Return batches of any dataset, made by whoever makes them soonest.
@@ -76,7 +79,9 @@ def make_loader(
         start_method: of processes: `fork`, `forkserver`, `spawn`.
         pin_memory: page-locked batches; None where there is a GPU.
         timeout_s: to wait for a batch of worker processes; of a stream, for each of a window.
-        say: told in a line of each thing that could not be had; None logs it.
+        adapt: change workers and prefetch after a whole pass whose figures ask for it; what does
+            not help is taken back. A `backend` that is named stays.
+        say: told in a line of each change, and of each thing that could not be had; None logs it.
 
     Raises:
         ConfigError: a setting is not known or out of range, or has no meaning for the dataset.
@@ -95,12 +100,14 @@ def make_loader(
     to = None if device is None else _device(device)
     if is_stream(dataset):
         _check_stream(sampler, skips, backend)
+        if adapt:
+            say("adapt true -> false: a stream is read by as many as num_workers says")
         rule = StreamRule(batch_size, window if shuffle else 1, seed, drop_last)
         way = way_of_stream(wish, hardware=hardware, timeout_s=timeout_s, device=to, say=say)
         return StreamLoader(dataset, rule, collate=_named(collate), way=way, device=to, say=say)
     whole("batch_size", batch_size)
     _check_sampler(sampler)
-    adapted = adapt(dataset, batch_size=batch_size, collate=collate, seed=seed, skips=skips)
+    adapted = adapted_by(dataset, batch_size=batch_size, collate=collate, seed=seed, skips=skips)
     sampler, places = _order(
         dataset, adapted, sampler, batch_size, shuffle, drop_last=drop_last, seed=seed
     )
@@ -111,14 +118,18 @@ def make_loader(
     plan = plan_for(adapted, first, batch_size=batch_size, place=place, wish=wish)
     for line in plan.clamps:
         say(line)
+    on = to or _usual_device()
     made = loader_of(
-        adapted.source, plan, device=to or _usual_device(), timeout_s=timeout_s, say=say,
-        guard=MemoryGuard(say=say),
-    )  # fmt: skip
-    part = dataset if isinstance(dataset, Subset) else None
-    return UniversalLoader(
-        adapted, made, sampler, batch_size=batch_size, device=to, places=places, part=part
+        adapted.source, plan, device=on, timeout_s=timeout_s, say=say, guard=MemoryGuard(say=say)
     )
+    part = dataset if isinstance(dataset, Subset) else None
+    adapter = None
+    if adapt:
+        adapter = adapter_of(made, plan, place=place, wish=wish, device=on, say=say)
+    return UniversalLoader(
+        adapted, made, sampler, batch_size=batch_size, device=to, places=places, part=part,
+        adapter=adapter,
+    )  # fmt: skip
 
 
 def _order(
