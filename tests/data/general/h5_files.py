@@ -11,6 +11,7 @@ import pytest
 h5py = pytest.importorskip("h5py")
 
 NUM_ROWS = 100
+IDS = np.random.default_rng(1).permutation(NUM_ROWS)
 PACKED = {"chunks": (16, 5, 3), "compression": "gzip"}
 
 
@@ -40,3 +41,21 @@ def flip_in_chunk(path: Path, name: str, row: int) -> None:
         byte = handle.read(1)[0]
         handle.seek(-1, 1)
         handle.write(bytes([byte ^ 0xFF]))
+
+
+def batch_of(dataset: Any, ids: np.ndarray[Any, Any]) -> Any:
+    """Return the rows of a dataset as a batch."""
+    batch = dataset.layout.empty(len(ids))
+    dataset.read_into(ids, batch)
+    return batch.tree()
+
+
+def same(
+    batch: Any,
+    ids: np.ndarray[Any, Any],
+    expected: dict[str, np.ndarray[Any, Any]] | None = None,
+) -> bool:
+    """Return whether a batch has these rows of `arrays`, or of what else is expected."""
+    expected = expected or arrays()
+    names = ("images", "labels")
+    return all(np.array_equal(batch[name].numpy(), expected[name][ids]) for name in names)
