@@ -264,22 +264,28 @@ def markdown(jobs: Sequence[SweepJob], *, metric: str, plot: str, charts: str) -
         plot, charts: addresses of the picture, and of the page that charts the jobs.
     """
     ranked, names, losses = by_speed(jobs), settings(jobs), all_against(jobs)
-    title, note = headline_of(jobs)
-    lines = [f"**{title}**", "", note, "",
-             f"| settings | samples/s | s an epoch | waiting | bound by | against the fastest"
-             f" | {metric} |", "|---|---:|---:|---:|---|---|---:|"]  # fmt: skip
+    (title, note), digits = headline_of(jobs), _digits(ranked[0])
+    heads = ["settings", "samples/s", "s an epoch", "waiting", "bound by", "against the fastest",
+             metric]  # fmt: skip
+    lines = [f"**{title}**", "", note, "", _row(heads), "|---|---:|---:|---:|---|---|---:|"]
     rows = []
     for job in ranked:
-        score = "" if job.score is None else f"{job.score:.4f}"
-        name = f"{names[job.number]}".replace("|", "\\|")
+        name = names[job.number].replace("|", "\\|")
         if job.mlflow_run_id:
             name = f"[{name}](#/experiments/{{{{mlflow.experiment_id}}}}/runs/{job.mlflow_run_id})"
-        rows.append(f"| {name} | {job.samples_per_s:.0f} | {job.epoch_s:.{_digits(ranked[0])}f} |"
-                    f" {100 * job.wait_share:.1f} % | {job.bound_by.partition(',')[0]} |"
-                    f" {losses[job.number]} | {score} |")  # fmt: skip
-    end = ["", f"[Charts of these jobs, the fastest first]({charts})", "",
+        rows.append(
+            _row([name, f"{job.samples_per_s:.0f}", f"{job.epoch_s:.{digits}f}",
+                  f"{100 * job.wait_share:.1f} %", job.bound_by.partition(",")[0],
+                  losses[job.number], "" if job.score is None else f"{job.score:.4f}"])
+        )  # fmt: skip
+    end = ["", f"[Charts of these jobs]({charts})", "",
            f"![where the time went]({plot})"]  # fmt: skip
     return "\n".join([*lines, *_that_fit(rows, len("\n".join([*lines, *end]))), *end])
+
+
+def _row(cells: Sequence[str]) -> str:
+    """Return a row of a table; MLflow's page puts no space of its own between columns."""
+    return f"| {' | &ensp;'.join(cells)} |"
 
 
 def _that_fit(rows: Sequence[str], taken: int) -> list[str]:

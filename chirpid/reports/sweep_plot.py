@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 MOST_ROWS = 40
 """Of a picture: more could not be read, and a thousand are more pixels than can be drawn."""
 _WIDTH_IN = 10.0  # at 86 dpi as wide as a description in a window of 1500 pixels
-_TITLE_CHARACTERS, _NOTE_CHARACTERS = 104, 130  # of a line that is not cut at the edge
+_TITLE_CHARACTERS, _NOTE_CHARACTERS = 90, 120  # of a line that is not cut at the edge
 _COLOURS = {"decode": ORANGE, "resample": PURPLE, "frontend": GREEN, "gather": SKY}
 
 
@@ -81,20 +81,23 @@ def shown(jobs: Sequence[SweepJob]) -> list[SweepJob]:
 def _draw_times(
     axes: Axes, ranked: Sequence[SweepJob], fastest: SweepJob | None, losses: Mapping[int, str]
 ) -> None:
-    longest = max(job.epoch_s for job in ranked)
+    longest = max(job.epoch_s + job.epoch_error_s for job in ranked)
     for row, job in enumerate(ranked):
         axes.barh(row, job.step_s, 0.62, color=BLUE, label="model works")
         axes.barh(row, job.wait_s, 0.62, left=job.step_s, color=VERMILION,
                   label="model waits for a batch")  # fmt: skip
-        right, rate = job.epoch_s + 0.012 * longest, f"{job.samples_per_s:.0f} samples/s"
+        ends_s = (max(0.0, job.epoch_s - job.epoch_error_s), job.epoch_s + job.epoch_error_s)
+        if job.epoch_error_s:
+            axes.plot(ends_s, [row, row], color=INK, linewidth=1.2, label="standard error")
+        right, rate = ends_s[1] + 0.012 * longest, f"{job.samples_per_s:.0f} samples/s"
         axes.text(right, row - 0.13, rate, va="center", fontsize=8.5,
                   fontweight="bold" if job is fastest else "normal")  # fmt: skip
         axes.text(right, row + 0.21, losses[job.number], va="center", fontsize=7, color=FADED)
     if fastest is not None:
         axes.axvline(fastest.epoch_s, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
-    axes.set_xlim(0, 1.42 * longest)
+    axes.set_xlim(0, 1.5 * longest)
     axes.set_xlabel("seconds an epoch")
-    _legend(axes)
+    _legend(axes, num_columns=3)
 
 
 def _draw_work(axes: Axes, ranked: Sequence[SweepJob]) -> None:
@@ -111,7 +114,7 @@ def _draw_work(axes: Axes, ranked: Sequence[SweepJob]) -> None:
         axes.text(left + 0.02 * (max(totals) or 1.0), row, _seconds(left), va="center",
                   fontsize=8, color=FADED)  # fmt: skip
     axes.set_xlim(0, 1.25 * (max(totals) or 1.0))
-    axes.set_xlabel("core-seconds of loading an epoch")
+    axes.set_xlabel("core-seconds of loading")
     _legend(axes)
 
 
@@ -134,11 +137,11 @@ def _draw_scores(axes: Axes, ranked: Sequence[SweepJob], metric: str) -> None:
     _legend(axes)
 
 
-def _legend(axes: Axes) -> None:
+def _legend(axes: Axes, *, num_columns: int = 2) -> None:
     """Name each colour once, above the panel."""
     handles, labels = axes.get_legend_handles_labels()
     unique = dict(zip(labels, handles, strict=True))
     if unique:
-        axes.legend(unique.values(), unique.keys(), loc="lower left", ncols=2,
+        axes.legend(unique.values(), unique.keys(), loc="lower left", ncols=num_columns,
                     bbox_to_anchor=(0.0, 1.0), fontsize=8, borderaxespad=0.2, columnspacing=1.0,
                     handlelength=1.2)  # fmt: skip

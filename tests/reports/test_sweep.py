@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from matplotlib.image import imread
 
 from chirpid.reports.sweep import (
     SweepJob,
@@ -86,7 +87,7 @@ def test_no_job_is_called_the_fastest_that_was_too_short_to_tell() -> None:
     )
     page = markdown(short, metric="f1", plot="PICTURE", charts="CHARTS")
     assert "is fastest" not in page
-    assert page.count("| too short to tell | too short to tell |") == 2
+    assert page.count("| &ensp;too short to tell | &ensp;too short to tell |") == 2
     assert headline_of([*short, LAZY])[0].startswith("Only one of the 3 jobs lasted long")
     assert headline_of(short[:1])[0] == "mode=lazy engine=tiny was too short to tell how fast it is"
 
@@ -114,7 +115,7 @@ def test_no_job_is_called_the_fastest_where_its_epochs_vary_as_much_as_jobs_diff
     assert set(all_against(jobs).values()) == {"cannot be told apart"}
     page = markdown(jobs, metric="f1", plot="PICTURE", charts="CHARTS")
     assert "is fastest" not in page
-    assert page.count("| cannot be told apart |") == 2
+    assert page.count("| &ensp;cannot be told apart |") == 2
 
 
 def test_a_job_that_is_surely_slower_is_named_where_the_fastest_is_one_of_several() -> None:
@@ -187,6 +188,15 @@ def test_time_spent_waiting_is_seen_in_the_picture(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no job"):
         sweep_speed([], tmp_path / "none.png", metric="f1")
     assert not (tmp_path / "none.png").exists()
+
+
+def test_a_long_answer_is_not_cut_at_the_edge_of_the_picture(tmp_path: Path) -> None:
+    long = [f"augment.{'x' * 60}={n} loader=auto" for n in range(2)]
+    pictures = [job(n + 1, name, n, 1.0) for n, name in enumerate(long)]
+    path = tmp_path / "long.png"
+    sweep_speed([replace(one, others_cores=1.3) for one in pictures], path, metric="f1", dpi=60)
+    edge_HWC = imread(path)[: int(0.7 * 60), -6:, :3]
+    assert edge_HWC.min() > 0.98, "letters reach the right edge"
 
 
 def test_a_thousand_jobs_fit_into_a_description_and_a_picture() -> None:

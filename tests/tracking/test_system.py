@@ -88,6 +88,7 @@ def test_a_view_charts_the_jobs_below_a_run_and_fits_into_a_tag() -> None:
     assert kind == "deflate"
     assert state["searchFilter"] == "tags.mlflow.parentRunId = 'abc'"
     assert [chart["type"] for chart in state["compareRunCharts"]] == ["BAR", "LINE"]
+    assert {section["columns"] for section in state["compareRunSections"]} == {2}
     sections = {section["uuid"] for section in state["compareRunSections"]}
     assert {chart["metricSectionId"] for chart in state["compareRunCharts"]} <= sections
     assert "{{chirpid.view}}" not in charts_address("a/b", view=False)
