@@ -62,7 +62,8 @@ def test_numbers_of_numpy_are_numbers() -> None:
     ("given", "num_workers", "said"),
     [
         ({"backend": "processes"}, 1, []),
-        ({"backend": "processes", "num_workers": 0}, 0, []),
+        ({"backend": "processes", "num_workers": 0}, 0,
+         ["backend processes -> inline: num_workers is 0"]),
         ({"backend": "inline", "num_workers": 1}, 0,
          ["num_workers 1 -> 0: backend inline reads in the caller"]),
     ],

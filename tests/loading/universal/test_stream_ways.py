@@ -31,8 +31,6 @@ def said_of(**settings: Any) -> list[str]:
         ({"prefetch": 4}, "prefetch=4 does nothing for a stream"),
         ({"start_method": "fork"}, "start_method='fork' does nothing for a stream"),
         ({"timeout_s": 5}, "timeout_s=5 does nothing for a stream"),
-        ({"backend": "processes", "num_workers": 0}, "backend processes -> inline"),
-        ({"backend": "inline", "num_workers": 2}, "num_workers 2 -> 0: backend inline"),
     ],
     ids=str,
 )
