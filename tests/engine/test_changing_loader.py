@@ -20,21 +20,10 @@ from chirpid.types import Backend, Mode
 from tests.engine.bench import Recorder, engine_of, same_weights
 from tests.loading.test_change import plan_of
 from tests.loading.test_memory import Told
-from tests.sounds import write_set
-from tests.workbench import dataset_of, maker_of, segments_of
+from tests.workbench import dataset_of, maker_of
 
 START = Shape(Backend.threads, 2, 4)
 SHAPES = [Shape(Backend.inline, 0, 1), Shape(Backend.threads, 1, 1), START]
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("changing")
-
-
-@pytest.fixture(scope="module")
-def segments(place: Path) -> SegmentTable:
-    return segments_of(write_set(place / "set"))
 
 
 @pytest.fixture(scope="module")

@@ -22,18 +22,7 @@ from chirpid.models.small_cnn import SmallCNN
 from chirpid.types import Mode, StartMethod
 from tests.engine.bench import RULE, Recorder, engine_of, same_weights, weights
 from tests.examples import examples
-from tests.sounds import write_set
-from tests.workbench import maker_of, segments_of
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("engine")
-
-
-@pytest.fixture(scope="module")
-def segments(place: Path) -> SegmentTable:
-    return segments_of(write_set(place / "set"))
+from tests.workbench import maker_of
 
 
 @pytest.fixture(scope="module")

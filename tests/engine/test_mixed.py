@@ -18,13 +18,6 @@ from chirpid.errors import Interrupted
 from chirpid.types import Order
 from tests.engine.bench import AUGMENT, RULE, Recorder, engine_of, folds_of, same_weights
 from tests.engine.test_steps import augmented, batch_of, preparer
-from tests.sounds import write_set
-from tests.workbench import segments_of
-
-
-@pytest.fixture(scope="module")
-def segments(tmp_path_factory: pytest.TempPathFactory) -> SegmentTable:
-    return segments_of(write_set(tmp_path_factory.mktemp("mixed") / "set"))
 
 
 def mix_of(segments: SegmentTable, draws: int | None = None) -> Mix:

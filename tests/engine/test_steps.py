@@ -17,15 +17,9 @@ from chirpid.loading.monitor import EpochMonitor
 from chirpid.models.small_cnn import SmallCNN
 from chirpid.types import Batch
 from tests.engine.bench import AUGMENT, task_of
-from tests.sounds import write_set
-from tests.workbench import FRONTEND, segments_of
+from tests.workbench import FRONTEND
 
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(scope="module")
-def segments(tmp_path_factory: pytest.TempPathFactory) -> SegmentTable:
-    return segments_of(write_set(tmp_path_factory.mktemp("steps") / "set"))
 
 
 def preparer(segments: SegmentTable, rule: AugmentRule, kind: str = "logmel") -> Preparer:
