@@ -70,7 +70,7 @@ def test_a_batch_that_two_workers_die_of_is_named(persistent: bool) -> None:
             got = []
             with pytest.raises(TrainingError, match="A loader worker died") as caught:
                 got.extend(batch.ids[0] for batch in backend.run(BATCHES))
-            assert "segments 20, 21, 22, 23 (4 in all)" in str(caught.value)
+            assert "samples 20, 21, 22, 23 (4 in all)" in str(caught.value)
             assert "\n" not in caught.value.line()
             assert got == [0, 4, 8, 12, 16], "what came before is delivered"
             assert first_values(backend, BATCHES[:3]) == [list(b) for b in BATCHES[:3]]
