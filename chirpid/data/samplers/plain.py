@@ -7,7 +7,7 @@ from dataclasses import KW_ONLY, InitVar, dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from chirpid.data.order import epoch_order
+from chirpid.data.order import batches_of, epoch_order
 from chirpid.data.samplers.base import IdSampler, check_batch_size
 from chirpid.data.samplers.checks import assign, ids_of, whole
 from chirpid.types import IntArray, Order
@@ -33,6 +33,11 @@ class _EachOnce(IdSampler):
     def num_ids(self) -> int:
         """How many ids an epoch has."""
         return len(self.id_N)
+
+    def repeats(self, epoch: int) -> list[IntArray]:
+        """Return how often the epoch has come to each id before: never, int64 [B] for each."""
+        none = np.zeros(self.num_ids, dtype=np.int64)
+        return batches_of(none, self.batch_size, drop_last=self.drop_last)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

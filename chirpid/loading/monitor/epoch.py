@@ -50,7 +50,8 @@ class EpochMonitor:
     _made: deque[tuple[int, tuple[Span, ...]]] = field(
         default_factory=lambda: deque(maxlen=KEPT_BATCHES)
     )
-    _samples: list[tuple[float, Usage]] = field(default_factory=list)
+    _samples: list[tuple[float, float, Usage]] = field(default_factory=list)
+    """When what is in use was asked for, when it was read, and what it was."""
     _sample_s: float = SAMPLE_S
     _next_sample_s: float = 0.0
     _cores: CoreWatch | None = None
@@ -60,7 +61,7 @@ class EpochMonitor:
         clock = self.clock
         self._zero = clock()
         self._sample(self._zero)
-        self._cores = CoreWatch()
+        self._cores = CoreWatch(rarely=True)
         self.own_s += clock() - self._zero
         source = iter(batches)
         while True:
@@ -102,7 +103,7 @@ class EpochMonitor:
 
     def _sample(self, now: float) -> None:
         """Write down what is in use. In a long epoch every other one goes, and fewer come."""
-        self._samples.append((now - self._zero, read_usage()))
+        self._samples.append((now - self._zero, *read_usage(rarely=True)))
         if len(self._samples) > MOST_SAMPLES:
             del self._samples[1:-1:2]
             self._sample_s *= 2
@@ -131,7 +132,7 @@ class EpochMonitor:
         recording = Recording(
             timeline_B3=self.timeline,
             inside_B2=np.diff(inside, axis=0, prepend=0.0),
-            samples_AU=np.array([[at, *use] for at, use in self._samples]).reshape(-1, 6),
+            samples_AU=np.array([[at, *use] for at, _, use in self._samples]).reshape(-1, 6),
             **spans_as_arrays((m for m in self._made if m[0] >= first), zero_s=self._zero),
         )
         self.own_s += self.clock() - begin
@@ -153,20 +154,21 @@ class EpochMonitor:
         return figures | {"loader/monitor_share": self.own_s / max(self.elapsed_s, 1e-9)}
 
     def _waits(self) -> dict[str, float]:
-        asked, got, stepped = map(np.asarray, (self.asked_s, self.got_s, self.stepped_s))
-        wait_ms, step_ms = (got - asked) * 1e3, (stepped - got) * 1e3
-        p50, p95, p99 = _percentiles(wait_ms, (50, 95, 99))
-        mean_step_ms = float(step_ms.mean())
+        # As lists: of the few batches of a short epoch, arrays would take most of the time.
+        waits_s = [got - asked for asked, got in zip(self.asked_s, self.got_s, strict=True)]
+        stepped_s = sum(map(float.__sub__, self.stepped_s, self.got_s))
+        mean_step_s = stepped_s / len(waits_s)
+        p50_s, p95_s, p99_s = _percentiles(waits_s, (50, 95, 99))
         return {
-            "loader/wait_ms_mean": float(wait_ms.mean()),
-            "loader/wait_ms_p50": p50,
-            "loader/wait_ms_p95": p95,
-            "loader/wait_ms_p99": p99,
+            "loader/wait_ms_mean": 1e3 * sum(waits_s) / len(waits_s),
+            "loader/wait_ms_p50": 1e3 * p50_s,
+            "loader/wait_ms_p95": 1e3 * p95_s,
+            "loader/wait_ms_p99": 1e3 * p99_s,
             "loader/wait_share": self.wait_share,
-            "loader/first_batch_s": float(wait_ms[0] / 1e3),
+            "loader/first_batch_s": waits_s[0],
             # Share of the requests that found their batch ready.
-            "loader/occupancy": float((wait_ms < 0.1 * mean_step_ms).mean()),
-            "loader/step_ms": mean_step_ms,
+            "loader/occupancy": sum(one < 0.1 * mean_step_s for one in waits_s) / len(waits_s),
+            "loader/step_ms": 1e3 * mean_step_s,
         }
 
     def _work(self) -> dict[str, float]:
@@ -198,13 +200,13 @@ class EpochMonitor:
         }
 
     def _use(self) -> dict[str, float]:
-        begin, end = self._samples[0][1], self._samples[-1][1]
-        used = [use for _, use in self._samples]
-        figures = {
-            "loader/disk_mib": max(0.0, end.disk_bytes - begin.disk_bytes) / MIB,
-            "loader/cpu_share": max(0.0, end.cpu_s - begin.cpu_s) / max(self.elapsed_s, 1e-9),
-            "loader/rss_mib": max(use.rss_bytes for use in used) / MIB,
-        }
+        (_, begin_s, begin), (_, end_s, end) = self._samples[0], self._samples[-1]
+        used = [use for *_, use in self._samples]
+        figures = {"loader/rss_mib": max(use.rss_bytes for use in used) / MIB}
+        if end_s > begin_s:  # an epoch may be shorter than what is read is apart
+            cpu_s, num_bytes = end.cpu_s - begin.cpu_s, end.disk_bytes - begin.disk_bytes
+            figures["loader/cpu_share"] = max(0.0, cpu_s) / (end_s - begin_s)
+            figures["loader/disk_mib"] = max(0.0, num_bytes) / MIB
         # The GPU tells of the second that went before: the first sample is of another time.
         if percents := [u.gpu_percent for u in used[1:] if u.gpu_percent == u.gpu_percent]:
             figures["loader/gpu_percent"] = sum(percents) / len(percents)
@@ -213,15 +215,12 @@ class EpochMonitor:
         return figures
 
 
-def _percentiles(values: FloatArray, percents: Sequence[float]) -> list[float]:
-    """Return what `np.percentile` does, of at least one value.
-
-    It takes 0.2 ms, as much as all else that is told of an epoch; one may last 50 ms.
-    """
-    in_order = np.sort(values)
+def _percentiles(values: Sequence[float], percents: Sequence[float]) -> list[float]:
+    """Return what `np.percentile` does, of at least one value."""
+    in_order, last = sorted(values), len(values) - 1
     found = []
     for percent in percents:
-        low, part = divmod(percent / 100 * (len(values) - 1), 1)
-        below, above = in_order[int(low)], in_order[min(int(low) + 1, len(values) - 1)]
-        found.append(float(below + (above - below) * part))
+        low, part = divmod(percent / 100 * last, 1)
+        below, above = in_order[int(low)], in_order[min(int(low) + 1, last)]
+        found.append(below + (above - below) * part)
     return found

@@ -16,6 +16,8 @@ _CHUNK = 4096
 _NOTHING = (math.nan, math.nan)
 FRESH_S = 0.002
 """What was read so lately is not read again."""
+RARELY_S = 0.1
+"""What is read for epochs is read no more often than this: short ones share it."""
 
 
 class Usage(NamedTuple):
@@ -46,15 +48,21 @@ class ProcessTree:
         self._ours: set[int] = set()
         self._parents: dict[int, int] = {}
         self._last = Usage(0, 0, 0)
-        self._read_at = -math.inf
+        self.read_at = -math.inf
+        """When it was read last, as `time.perf_counter` tells the time."""
 
-    def read(self) -> Usage:
-        """Return what the tree uses now, the GPU left out."""
+    def read(self, *, rarely: bool = False) -> Usage:
+        """Return what the tree uses now, the GPU left out.
+
+        Args:
+            rarely: what was read a tenth of a second ago will do.
+        """
         # The end of an epoch and the begin of the next ask four times in a row.
-        if time.perf_counter() - self._read_at > FRESH_S or self.is_of_another_process():
+        fresh_s = RARELY_S if rarely else FRESH_S
+        if time.perf_counter() - self.read_at > fresh_s or self.is_of_another_process():
             self._last = self._read_linux() if self._linux else _read_anywhere()
             self._owner = os.getpid()
-            self._read_at = time.perf_counter()
+            self.read_at = time.perf_counter()
         return self._last
 
     def is_of_another_process(self) -> bool:
@@ -187,18 +195,22 @@ class CoreWatch:
 
     _last: ClassVar[CoreTimes] = (-math.inf, 0.0, 0.0, {})
 
-    def __init__(self) -> None:
+    def __init__(self, *, rarely: bool = False) -> None:
+        self._rarely = rarely
         self._begin = self._read()
 
     def cores(self) -> tuple[float, float | None]:
         """Return the cores that were ours on average, and those that other programs had while a
-        thread of ours was ready for one; None where the system does not tell.
+        thread of ours was ready for one; None where the system does not tell, or was not asked
+        since.
 
         Threads of ours wait for each other, too: what counts is at most what others worked.
         """
         (begin_s, own_0, busy_0, queued_0), (end_s, own_1, busy_1, queued_1) = (
             self._begin, self._read(),
         )  # fmt: skip
+        if begin_s == end_s:
+            return 0.0, None
         took_s, own_s = max(end_s - begin_s, 1e-9), max(0.0, own_1 - own_0)
         if not queued_1:
             return own_s / took_s, None
@@ -213,7 +225,8 @@ class CoreWatch:
 
     def _read(self) -> CoreTimes:
         # An epoch ends where the next begins: the last look serves both.
-        if time.perf_counter() - CoreWatch._last[0] > FRESH_S or _tree.is_of_another_process():
+        fresh_s = RARELY_S if self._rarely else FRESH_S
+        if time.perf_counter() - CoreWatch._last[0] > fresh_s or _tree.is_of_another_process():
             own_s, times = _tree.read().cpu_s, psutil.cpu_times()
             busy_s = times.user + times.nice + times.system if hasattr(times, "nice") else 0.0
             queued_s = _tree.queued_s()
@@ -224,10 +237,14 @@ class CoreWatch:
 _tree, _gpu = ProcessTree(), Gpu()
 
 
-def read_usage() -> Usage:
-    """Return what this process, its children and its GPU use now."""
-    usage, (percent, used) = _tree.read(), _gpu.read()
-    return usage._replace(gpu_percent=percent, gpu_bytes=used)
+def read_usage(*, rarely: bool = False) -> tuple[float, Usage]:
+    """Return what this process, its children and its GPU use, and when that was read.
+
+    Args:
+        rarely: what was read a tenth of a second ago will do.
+    """
+    usage, (percent, used) = _tree.read(rarely=rarely), _gpu.read()
+    return _tree.read_at, usage._replace(gpu_percent=percent, gpu_bytes=used)
 
 
 def tree_rss_bytes() -> int:

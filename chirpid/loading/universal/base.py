@@ -84,7 +84,8 @@ class AnyLoader(ABC):
 
     def _note_pass(self) -> None:
         """Write down the figures of the last pass, as it ends: what is used later is not its."""
-        self._ended, self._is_noted = self.passes[-MOST_PASSES:], True
+        if not self._is_noted:
+            self._ended, self._is_noted = self.passes[-MOST_PASSES:], True
 
     def set_epoch(self, epoch: int) -> None:
         """Have the next iteration be of this epoch; where a state was loaded, from its batch on.

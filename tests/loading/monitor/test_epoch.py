@@ -8,9 +8,12 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from chirpid.loading.monitor import EpochMonitor
-from chirpid.loading.monitor.epoch import MIB, MOST_SAMPLES
+from chirpid.loading.monitor.epoch import MIB, MOST_SAMPLES, _percentiles
+from chirpid.loading.monitor.usage import RARELY_S
 from chirpid.types import Batch, Span
 
 
@@ -150,7 +153,7 @@ def test_every_figure_of_waiting_and_working_is_the_one_of_the_clock() -> None:
     }  # fmt: skip
     found = {name.removeprefix("loader/"): value for name, value in figures.items()}
     assert {name: found[name] for name in wanted} == pytest.approx(wanted)
-    assert set(found) - set(wanted) >= {"disk_mib", "cpu_share", "rss_mib"}
+    assert set(found) - set(wanted) >= {"rss_mib"}
     assert "worker_busy_share" not in found
 
 
@@ -195,6 +198,7 @@ def test_processor_time_and_memory_of_an_epoch_are_those_of_the_process() -> Non
                 pass
             yield batch
 
+    time.sleep(RARELY_S)  # nothing that was read before will do
     monitor, begin = EpochMonitor(), time.process_time()
     for _ in monitor.watch(busy()):
         pass
@@ -203,6 +207,29 @@ def test_processor_time_and_memory_of_an_epoch_are_those_of_the_process() -> Non
     assert figures["loader/cpu_share"] * monitor.elapsed_s == pytest.approx(took, abs=0.05)
     assert figures["loader/rss_mib"] > 64
     assert figures["loader/disk_mib"] >= 0
+
+
+def test_epochs_that_are_shorter_than_what_is_read_is_apart_share_it() -> None:
+    time.sleep(RARELY_S)
+    reads, told = set(), []
+    begin = time.perf_counter()
+    while time.perf_counter() - begin < 3.5 * RARELY_S:
+        monitor = EpochMonitor()
+        for _ in monitor.watch(batches(2, 0.005)):
+            pass
+        figures = monitor.summary()
+        assert figures["loader/rss_mib"] > 0
+        told.append("loader/cpu_share" in figures)
+        reads |= {read_at for _, read_at, _ in monitor._samples}
+    assert len(told) > 5
+    assert len(reads) <= 5
+    assert 0 < sum(told) < len(reads) < len(told)
+
+
+@given(st.lists(st.floats(0, 1e6), min_size=1), st.floats(0, 100))
+def test_percentiles_are_those_of_numpy(values: list[float], percent: float) -> None:
+    (found,) = _percentiles(values, [percent])
+    assert found == pytest.approx(np.percentile(values, percent), rel=1e-9, abs=1e-9)
 
 
 def test_waits_are_bracketed_by_a_clock_outside() -> None:
