@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
 from chirpid import build
@@ -25,6 +24,7 @@ from chirpid.loading.advice import (
     Advice,
     advise,
 )
+from chirpid.loading.monitor import mean_figures
 from chirpid.loading.stages import UNKNOWN
 from chirpid.loading.tune import Costs, Limits, Setting, Work, is_off
 from chirpid.loading.tune.choose import TrialKey, trial_key
@@ -114,9 +114,11 @@ def line(told: Mapping[str, Any]) -> str | None:
 
 
 def tags(told: Mapping[str, Any]) -> dict[str, str]:
-    """Return the tags that the run gets."""
-    said = line(told)
-    return {} if said is None else {"chirpid.advice": told["advice"]["sentence"]}
+    """Return the tags that the run gets: MLflow shows the second whole, as its description."""
+    if line(told) is None:
+        return {}
+    sentence = told["advice"]["sentence"]
+    return {"chirpid.advice": sentence, "mlflow.note.content": sentence}
 
 
 def metrics(told: Mapping[str, Any]) -> dict[str, float]:
@@ -285,5 +287,4 @@ def _mean(outcomes: Sequence[FoldOutcome]) -> dict[str, float] | None:
     known = [one.loader for one in outcomes if "loader/samples_per_s" in one.loader]
     if not known:
         return None
-    names = {name for one in known for name in one}
-    return {name: float(np.mean([one[name] for one in known if name in one])) for name in names}
+    return mean_figures(known)

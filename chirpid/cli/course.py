@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
-
 from chirpid.engine.observer import QuietObserver
 from chirpid.loading.changes import shape_of
 from chirpid.loading.factory import Loader
-from chirpid.loading.monitor import EpochMonitor
+from chirpid.loading.monitor import EpochMonitor, mean_figures
 from chirpid.loading.tune import Setting
 
 
@@ -57,8 +55,8 @@ class Course(QuietObserver):
     def figures(self, setting: Setting) -> dict[str, float]:
         """Return the mean figures of the epochs that went under a setting."""
         known = [figures for one, figures in self.epochs if one == setting]
-        names = {name for one in known for name in one if name.startswith("loader/")}
-        return {name: float(np.mean([one[name] for one in known if name in one])) for name in names}
+        figures = mean_figures(known)
+        return {name: value for name, value in figures.items() if name.startswith("loader/")}
 
     @property
     def ram_bytes(self) -> int | None:

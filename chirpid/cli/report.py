@@ -18,7 +18,7 @@ from chirpid.engine.results import pool
 from chirpid.engine.rule import FoldOutcome
 from chirpid.engine.steps import Preparer
 from chirpid.loading.factory import Loader
-from chirpid.loading.monitor import EpochMonitor
+from chirpid.loading.monitor import EpochMonitor, mean_figures
 from chirpid.reports.plots import (
     confusion_matrix,
     folds_overview,
@@ -81,8 +81,7 @@ def run_metrics(outcomes: Sequence[FoldOutcome], results: dict[str, Any]) -> dic
         for kind in ("mean", "std", "pooled"):
             if values.get(kind) is not None:
                 figures[name if kind == "mean" else f"{name}/{kind}"] = float(values[kind])
-    for name in sorted({n for o in outcomes for n in o.loader}):
-        figures[name] = float(np.mean([o.loader[name] for o in outcomes if name in o.loader]))
+    figures |= mean_figures([one.loader for one in outcomes])
     return figures | tuned.metrics(results) | advising.metrics(results)
 
 

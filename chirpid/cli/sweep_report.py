@@ -10,7 +10,6 @@ from typing import Any
 
 from chirpid.config.resolve import SweepInfo
 from chirpid.engine.rule import FoldOutcome
-from chirpid.loading.stages import UNKNOWN, bound_phrase
 from chirpid.reports.sweep import (
     SweepJob,
     fastest_of,
@@ -102,7 +101,12 @@ def _fastest_tags(jobs: Sequence[SweepJob]) -> dict[str, str]:
         return {}
     fastest = fastest_of(jobs)
     if fastest is None:
-        return {"chirpid.fastest.bound_by": bound_phrase(UNKNOWN)}
+        # Tags stay: one that named a job before is written over.
+        return {
+            "chirpid.fastest": "cannot be told",
+            "chirpid.fastest.bound_by": "",
+            "chirpid.fastest.samples_per_s": "",
+        }
     return {
         "chirpid.fastest": settings(jobs)[fastest.number],
         "chirpid.fastest.bound_by": fastest.bound_by,

@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from rich.console import Console
 
 from chirpid.loading.advice import BUSY
+from chirpid.loading.monitor import mean_figures
 from chirpid.loading.stages import bound_phrase
 from chirpid.loading.tune import Candidate, Work
 from chirpid.loading.tune.probe import Outcome
@@ -102,7 +102,8 @@ class Tuned:
                 that was chosen; None where there is none, or nobody knows any more.
         """
         p, predicted = self.pick.prediction, self.predicted()
-        figures, is_one = _mean(outcomes), whole and not (course and course.has_changed)
+        is_one = whole and not (course and course.has_changed)
+        figures = mean_figures([one.loader for one in outcomes])
         if course is not None and not is_one:
             figures = course.figures(self.pick.setting)  # nothing was predicted of other plans
         achieved = {name: figures.get(f"loader/{name}") for name in ("samples_per_s", "wait_share")}
@@ -152,9 +153,3 @@ def binds(bound: str) -> str:
 
 def _row_key(one: Candidate) -> tuple[object, ...]:
     return one.setting.mode, one.setting.backend, one.setting.num_workers
-
-
-def _mean(outcomes: Sequence[FoldOutcome]) -> dict[str, float]:
-    """Return the mean of the folds' figures."""
-    names = {name for one in outcomes for name in one.loader}
-    return {n: float(np.mean([o.loader[n] for o in outcomes if n in o.loader])) for n in names}

@@ -28,7 +28,7 @@ from chirpid.engine.steps import Preparer
 from chirpid.engine.stopping import BestEpoch
 from chirpid.errors import Interrupted, StorageError, TrainingError
 from chirpid.loading.factory import Loader
-from chirpid.loading.monitor import EpochMonitor, Recording
+from chirpid.loading.monitor import EpochMonitor, Recording, mean_figures
 from chirpid.types import Batch, FloatArray, IntArray
 
 _CHECK_EVERY_STEPS = 16
@@ -239,17 +239,13 @@ class FoldTrainer:
         if self.rule.selection != "last" and self.best.weights is not None:
             self.model.network.load_state_dict(self.best.weights)
         probs, _ = self.evaluate(self.part.valid_ids)
-        names = {name for figures in self.loader_figures for name in figures}
         return FoldOutcome(
             fold=self.part.fold,
             metrics=self._scores(self.part.valid_ids, probs),
             valid_ids=self.part.valid_ids,
             probs_NC=probs,
             history=self.history,
-            loader={
-                name: float(np.mean([f[name] for f in self.loader_figures if name in f]))
-                for name in sorted(names)
-            },
+            loader=mean_figures(self.loader_figures),
             recording=self.recording,
             best_epoch=self.epoch - 1 if self.rule.selection == "last" else self.best.epoch,
             seconds=self.seconds + time.monotonic() - self._begin,

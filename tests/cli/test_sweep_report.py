@@ -22,8 +22,9 @@ def named(jobs: list[SweepJob]) -> dict[str, str]:
 
 def test_no_tag_names_a_fastest_job_where_all_were_too_short_to_tell() -> None:
     short = [job(1, "lazy", 0.01, UNKNOWN), job(2, "cached", 0.02, UNKNOWN)]
-    assert named(short) == {".bound_by": "too short to tell"}
-    assert named([*short, job(3, "eager", 2.0, "model")]) == {".bound_by": "too short to tell"}
+    none = {"": "cannot be told", ".bound_by": "", ".samples_per_s": ""}
+    assert named(short) == none
+    assert named([*short, job(3, "eager", 2.0, "model")]) == none, "and what was said before goes"
 
 
 def test_a_tag_of_the_first_jobs_is_overwritten_or_true_to_the_end() -> None:

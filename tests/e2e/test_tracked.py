@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 
+from chirpid.reports.sweep import fastest_of, read_jobs, settings
 from tests.e2e.forks import Parent
 from tests.e2e.line import (
     LONG,
@@ -121,10 +122,13 @@ def test_the_sweep_tells_which_job_was_fastest_with_the_figures_of_the_jobs(
         assert row["settings"] in note
     rates = [row["samples_per_s"] for row in rows]
     assert rates == sorted(rates, reverse=True)
-    told = [row for row in rows if row["bound_by"] != "too short to tell"]
-    first = told[0] if len(told) > 1 else {"settings": None, "bound_by": "too short to tell"}
-    assert sweep.data.tags.get("chirpid.fastest") == first["settings"]
-    assert sweep.data.tags["chirpid.fastest.bound_by"] == first["bound_by"]
+    jobs = read_jobs(table.parent)
+    fastest = fastest_of(jobs)
+    name, bound = sweep.data.tags["chirpid.fastest"], sweep.data.tags["chirpid.fastest.bound_by"]
+    if fastest is None:
+        assert (name, bound) == ("cannot be told", "")
+    else:
+        assert (name, bound) == (settings(jobs)[fastest.number], fastest.bound_by)
     assert "{{" not in note
 
 

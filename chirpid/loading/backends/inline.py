@@ -9,13 +9,16 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from chirpid.data.datasets import BatchSource, TensorDataset, as_ids
-from chirpid.data.general.source import ReaderSource
+from chirpid.data.general.source import ItemSource, ReaderSource
 from chirpid.loading.backends.base import Ring, largest
 from chirpid.types import Batch, IntArray, Span
 
 TOGETHER_BYTES = 2**21
 """Small batches are made several at a time, up to this size in all: for one of 100 kB, calling
 would take as long as copying. What is larger leaves the cache before it is used."""
+TOGETHER_S = 0.002
+"""Those of a dataset of Python objects, as many as take so long: a training step in between leaves
+nothing of the code in the processor's cache, and what is short takes several times as long."""
 MOST_TOGETHER = 64
 
 
@@ -27,20 +30,26 @@ class InlineBackend:
         # Counted on from pass to pass: the last batch of one may be in use when the next begins.
         self._turns = itertools.count()
         self._ring = Ring(dataset, num_slots=3 if pin_memory else 2, pin_memory=pin_memory)
+        self._together = 1
+        """Batches that are made in one call."""
 
     def run(self, batches: Sequence[IntArray]) -> Iterator[Batch]:
         size = largest(batches)
-        together = self._num_together(size)
-        if together > 1:
-            return self._run_together(batches, size, together)
+        most = min(MOST_TOGETHER, self._num_together(size))
+        if most > 1:
+            return self._run_together(batches, size, most)
         return self._run_singly(batches, size)
 
     def _num_together(self, size: int) -> int:
-        """Return how many batches are made in one call."""
-        if not isinstance(self.dataset, TensorDataset | ReaderSource) or not self.dataset.is_kept:
+        """Return how many batches are made in one call at most."""
+        source = self.dataset
+        if isinstance(source, ItemSource):
+            # Samples that are left out, and batches of no fixed shape, are told by the batch.
+            if source.skips or source.layout is None:
+                return 1
+        elif not isinstance(source, TensorDataset | ReaderSource) or not source.is_kept:
             return 1  # nothing is read or decoded before it is asked for
-        batch_bytes = max(1, size * self.dataset.spec.batch_row_bytes)
-        return min(MOST_TOGETHER, TOGETHER_BYTES // batch_bytes)
+        return TOGETHER_BYTES // max(1, size * source.spec.batch_row_bytes)
 
     def _run_singly(self, batches: Sequence[IntArray], size: int) -> Iterator[Batch]:
         self._ring.reserve(size)
@@ -55,35 +64,47 @@ class InlineBackend:
             yield Batch(ids, inputs, stages, spans=spans)
             self._ring.was_used(turn)
 
-    def _run_together(
-        self, batches: Sequence[IntArray], size: int, together: int
-    ) -> Iterator[Batch]:
+    def _run_together(self, batches: Sequence[IntArray], size: int, most: int) -> Iterator[Batch]:
         """Yield batches that share a buffer, which is in turn with another as single ones are."""
-        self._ring.reserve(size * together)
-        upcoming = map(as_ids, batches)
-        while group := list(itertools.islice(upcoming, together)):
+        self._ring.reserve(size * most)
+        upcoming, is_measured = map(as_ids, batches), isinstance(self.dataset, ItemSource)
+        if not is_measured:
+            self._together = most
+        while group := list(itertools.islice(upcoming, min(most, self._together))):
             turn = next(self._turns)
             self._ring.renew(turn)
-            whole = self._ring.slot(turn)
-            begin_s, begin_core_s = time.perf_counter(), time.thread_time()
             try:
-                stages = self.dataset.fetch(np.concatenate(group), whole)[1]
-            except IndexError:
+                made = self._made(group, turn, size)
+            except Exception as error:
+                if not (is_measured or isinstance(error, IndexError)):
+                    raise
+                self._together = 1
                 yield from self._run_singly(group, size)  # up to the batch that is to blame
-                return
-            parts = self._ring.parts(turn, size)
-            sizes = [len(ids) for ids in group]
-            num_rows = sum(sizes)
-            if num_rows < size * len(group):
-                parts = whole[:num_rows].split(sizes)
-            seconds = stages["gather"] / max(1, num_rows)
-            core_s = time.thread_time() - begin_core_s
-            spans: tuple[Span, ...] = (Span(-1, begin_s, time.perf_counter(), stages, core_s),)
-            for ids, num, part in zip(group, sizes, parts, strict=False):
-                made = {"gather": seconds * num, "num_cache_hits": num}
-                yield Batch(ids, part, made, spans=spans)
-                spans = ()  # told with the first of them
+                continue
+            yield from made
             self._ring.was_used(turn)
+            if is_measured:
+                took_s = max(made[0].spans[0].end_s - made[0].spans[0].begin_s, 1e-9)
+                soon = int(TOGETHER_S * len(group) / took_s)
+                self._together = max(1, min(soon, 4 * self._together))
+
+    def _made(self, group: list[IntArray], turn: int, size: int) -> list[Batch]:
+        """Return batches that are made in one call; how long it took is told with the first."""
+        whole, sizes = self._ring.slot(turn), [len(ids) for ids in group]
+        begin_s, begin_core_s = time.perf_counter(), time.thread_time()
+        stages = self.dataset.fetch(np.concatenate(group), whole)[1]
+        core_s, num_rows = time.thread_time() - begin_core_s, sum(sizes)
+        span = Span(-1, begin_s, time.perf_counter(), stages, core_s)
+        parts = self._ring.parts(turn, size)
+        if num_rows < size * len(group):
+            parts = whole[:num_rows].split(sizes)
+        batches: list[Batch] = []
+        for ids, num, part in zip(group, sizes, parts, strict=False):
+            made = {name: seconds * num / max(1, num_rows) for name, seconds in stages.items()}
+            if "gather" in made:
+                made["num_cache_hits"] = num
+            batches.append(Batch(ids, part, made, spans=() if batches else (span,)))
+        return batches
 
     def close(self) -> None:
         """Nothing to end."""

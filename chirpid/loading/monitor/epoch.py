@@ -41,6 +41,8 @@ class EpochMonitor:
     """Seconds that each worker worked on batches that have been handed out."""
     core_s: float = 0.0
     """Seconds of them that workers had a core, the training loop included where it fetches."""
+    rarely: bool = False
+    """What is in use is read four times a second at most: epochs of 50 ms would notice."""
     clock: Callable[[], float] = time.perf_counter
     """Seconds, as spans tell the time."""
     _zero: float = 0.0
@@ -61,7 +63,7 @@ class EpochMonitor:
         clock = self.clock
         self._zero = clock()
         self._sample(self._zero)
-        self._cores = CoreWatch(rarely=True)
+        self._cores = CoreWatch(rarely=self.rarely)
         self.own_s += clock() - self._zero
         source = iter(batches)
         while True:
@@ -103,7 +105,7 @@ class EpochMonitor:
 
     def _sample(self, now: float) -> None:
         """Write down what is in use. In a long epoch every other one goes, and fewer come."""
-        self._samples.append((now - self._zero, *read_usage(rarely=True)))
+        self._samples.append((now - self._zero, *read_usage(rarely=self.rarely)))
         if len(self._samples) > MOST_SAMPLES:
             del self._samples[1:-1:2]
             self._sample_s *= 2

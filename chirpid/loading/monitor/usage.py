@@ -16,7 +16,7 @@ _CHUNK = 4096
 _NOTHING = (math.nan, math.nan)
 FRESH_S = 0.002
 """What was read so lately is not read again."""
-RARELY_S = 0.1
+RARELY_S = 0.25
 """What is read for epochs is read no more often than this: short ones share it."""
 
 
@@ -55,7 +55,7 @@ class ProcessTree:
         """Return what the tree uses now, the GPU left out.
 
         Args:
-            rarely: what was read a tenth of a second ago will do.
+            rarely: what was read `RARELY_S` ago will do.
         """
         # The end of an epoch and the begin of the next ask four times in a row.
         fresh_s = RARELY_S if rarely else FRESH_S
@@ -241,7 +241,7 @@ def read_usage(*, rarely: bool = False) -> tuple[float, Usage]:
     """Return what this process, its children and its GPU use, and when that was read.
 
     Args:
-        rarely: what was read a tenth of a second ago will do.
+        rarely: what was read `RARELY_S` ago will do.
     """
     usage, (percent, used) = _tree.read(rarely=rarely), _gpu.read()
     return _tree.read_at, usage._replace(gpu_percent=percent, gpu_bytes=used)

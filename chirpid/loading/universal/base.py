@@ -79,7 +79,7 @@ class AnyLoader(ABC):
     def _watched(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         """Return the batches of a pass that begins, measured."""
         self._note_pass()  # one that was broken off
-        self.monitor, self._is_noted = EpochMonitor(), False
+        self.monitor, self._is_noted = EpochMonitor(rarely=True), False
         return self.monitor.watch(batches)
 
     def _note_pass(self) -> None:

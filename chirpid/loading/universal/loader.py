@@ -117,8 +117,13 @@ class UniversalLoader(AnyLoader):
             batches = [self._places[ids] for ids in batches]
         if not isinstance(source, ItemSource):
             return batches
-        turns = self.order.repeats(epoch)
-        return [source.asked(ids, epoch, t) for ids, t in zip(batches, turns, strict=True)]
+        if not batches:
+            return []
+        # In one go: of four small batches, each would take as long as all of them.
+        turns = np.concatenate(self.order.repeats(epoch))
+        asked = source.asked(np.concatenate(batches), epoch, turns)
+        ends = list(itertools.accumulate(map(len, batches)))
+        return [asked[a:b] for a, b in itertools.pairwise([0, *ends])]
 
     def _handed_out(self, batch: Batch) -> Any:
         rows: Any = batch.inputs

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from chirpid.data.general.source import ReaderSource
 from chirpid.errors import ConfigError
+from chirpid.loading.universal.adapting import changes_told
 from chirpid.loading.universal.base import AnyLoader
 from chirpid.loading.universal.loader import UniversalLoader
 from chirpid.loading.universal.passes import Passes
@@ -66,7 +67,7 @@ def _of_plan(loader: UniversalLoader) -> list[str]:
     if loader.num_skipped:
         reasons = (f"    sample {row}: {why}" for row, why in loader.skipped.items())
         lines += [f"  {loader.num_skipped} samples were left out so far:", *reasons]
-    return lines
+    return lines + changes_told(loader)
 
 
 def _measured(loader: AnyLoader) -> list[str]:

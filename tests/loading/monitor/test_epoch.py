@@ -153,7 +153,7 @@ def test_every_figure_of_waiting_and_working_is_the_one_of_the_clock() -> None:
     }  # fmt: skip
     found = {name.removeprefix("loader/"): value for name, value in figures.items()}
     assert {name: found[name] for name in wanted} == pytest.approx(wanted)
-    assert set(found) - set(wanted) >= {"rss_mib"}
+    assert set(found) - set(wanted) >= {"rss_mib"}  # all of it took less than a look is good for
     assert "worker_busy_share" not in found
 
 
@@ -198,7 +198,6 @@ def test_processor_time_and_memory_of_an_epoch_are_those_of_the_process() -> Non
                 pass
             yield batch
 
-    time.sleep(RARELY_S)  # nothing that was read before will do
     monitor, begin = EpochMonitor(), time.process_time()
     for _ in monitor.watch(busy()):
         pass
@@ -214,7 +213,7 @@ def test_epochs_that_are_shorter_than_what_is_read_is_apart_share_it() -> None:
     reads, told = set(), []
     begin = time.perf_counter()
     while time.perf_counter() - begin < 3.5 * RARELY_S:
-        monitor = EpochMonitor()
+        monitor = EpochMonitor(rarely=True)
         for _ in monitor.watch(batches(2, 0.005)):
             pass
         figures = monitor.summary()
