@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
 
 from chirpid.engine.observer import QuietObserver
 from chirpid.loading.changes import shape_of
@@ -57,6 +59,11 @@ class Course(QuietObserver):
         known = [figures for one, figures in self.epochs if one == setting]
         figures = mean_figures(known)
         return {name: value for name, value in figures.items() if name.startswith("loader/")}
+
+    def results(self) -> dict[str, Any]:
+        """Return {"plan": ...} for results.json: how batches were fetched in the end."""
+        plain = {name: getattr(v, "value", v) for name, v in asdict(self._now()).items()}
+        return {"plan": {**plain, "changes": len(self.loader.changes)}}
 
     @property
     def ram_bytes(self) -> int | None:

@@ -22,6 +22,7 @@ from chirpid.config.resolve import Resolved, plain_leaves
 from chirpid.config.schema import DatasetKind, RootConfig, Selection
 from chirpid.data.check import Checked
 from chirpid.data.datasets import SegmentDataset
+from chirpid.data.labels import counted
 from chirpid.data.manifest import Manifest
 from chirpid.data.mix import Mix
 from chirpid.data.modes import check_budgets, content_key, open_dataset, store_key
@@ -156,7 +157,7 @@ class Prepared:
         console.print(
             f"loading: mode={mode.name.value}, {spec.keep.value} "
             f"{'×'.join(map(str, spec.shape))} as {spec.dtype.value} ({size_text(store)}), "
-            f"{plan.backend.value.value}, {plan.num_workers.value} workers, "
+            f"{plan.backend.value.value}, {counted(plan.num_workers.value, 'worker')}, "
             f"{size_text(plan.total_bytes)} in RAM, on {self.device}"
         )
         console.print(f"  kernels: {native.describe()}")

@@ -211,6 +211,7 @@ class _Session:
             "wall_s": round(self.folder.wall_s, 3),
             "mlflow_run_id": self.tracker.server_run_id(run),
             "finished_at": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            **(self.course.results() if self.course else {}),
             **auto.results(prepared, outcomes, seconds=seconds, whole=whole, course=self.course),
             **advising.results(prepared, outcomes, whole=whole, course=self.course),
         }

@@ -138,10 +138,11 @@ def print_outcomes(outcomes: Sequence[Outcome], metric: str, told: Sequence[Swee
         return
     common = set.intersection(*(set(one.overrides) for one in outcomes))
     shared = common if len(outcomes) > 1 else set()
-    table = Table(title=f"Sweep of {len(outcomes)} jobs", title_justify="left", box=None)
+    title = f"Sweep of {len(outcomes)} jobs, {metric}"
+    table = Table(title=title, title_justify="left", box=None)
     table.add_column("job", justify="right")
     table.add_column("settings", overflow="fold")
-    table.add_column(metric, justify="right", overflow="fold")
+    table.add_column(metric.rpartition("/")[2], justify="right", overflow="fold")
     table.add_column("seconds", justify="right")
     measured = {job.overrides: job for job in told}
     for column in _MEASURED if told else ():
@@ -152,7 +153,7 @@ def print_outcomes(outcomes: Sequence[Outcome], metric: str, told: Sequence[Swee
         result = "failed" if one.error is not None else result
         job = measured.get(one.overrides)
         figures = () if job is None else (
-            f"{job.samples_per_s:.0f}", f"{job.wait_share:.1%}", job.bound_by
+            f"{job.samples_per_s:.0f}", f"{job.wait_share:.1%}", job.bound_by.partition(",")[0]
         )  # fmt: skip
         table.add_row(str(number), escape(settings), result, f"{one.seconds:.1f}", *figures)
     Console().print(table)

@@ -13,14 +13,13 @@ from chirpid.engine.rule import FoldOutcome
 from chirpid.reports.sweep import (
     SweepJob,
     fastest_of,
-    markdown,
     read_jobs,
     same_score,
     settings,
     sweep_job,
     write_job,
-    write_tables,
 )
+from chirpid.reports.sweep_page import markdown, write_tables
 from chirpid.reports.sweep_plot import sweep_speed
 from chirpid.storage.locks import FileLock
 from chirpid.tracking import Tracker

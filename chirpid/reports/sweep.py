@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -21,9 +19,6 @@ from chirpid.reports.spread import (
     told_apart,
 )
 from chirpid.storage.atomic import write_text
-
-_MOST_CHARACTERS = 7000
-"""Of a description: MLflow cuts a tag at 8000, and ids are filled in later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +46,8 @@ class SweepJob:
     """Standard error of `epoch_s`, by how its epochs differ; 0 if there was one."""
     others_cores: float = 0.0
     """Cores that other programs had while the job was ready for them; 0 if it is not known."""
+    loading: str = ""
+    """How its batches were fetched in the end: mode, backend, workers."""
 
     @property
     def is_told(self) -> bool:
@@ -112,7 +109,16 @@ def sweep_job(
         wall_s=results["wall_s"], mlflow_run_id=results.get("mlflow_run_id"),
         bound=results.get("advice", {}).get("bound", UNKNOWN),
         epoch_error_s=error_of_mean(epochs_s), others_cores=mean("loader/others_cores"),
+        loading=_loading(results.get("plan")),
     )  # fmt: skip
+
+
+def _loading(plan: Mapping[str, Any] | None) -> str:
+    """Return in a few words what `loader=auto`, or any other, came to."""
+    if plan is None:
+        return ""
+    workers = f"{plan['num_workers']} " if plan["num_workers"] else ""
+    return f"{plan['mode']}, {workers}{plan['backend']}"
 
 
 def write_job(folder: Path, job: SweepJob) -> None:
@@ -169,7 +175,7 @@ def against(job: SweepJob, first: SweepJob | None, *, is_fastest: bool = True) -
     if job is first or not told_apart(job, first):
         return NOT_APART
     parts = [(job.wait_s - first.wait_s, "waiting"), (job.step_s - first.step_s, "in steps")]
-    told = [f"{seconds:+.{_digits(first)}f} s {where}" for seconds, where in parts
+    told = [f"{seconds:+.{decimals_of(first)}f} s {where}" for seconds, where in parts
             if abs(seconds) >= 0.01 * first.epoch_s]  # fmt: skip
     return ", ".join(told) or "as fast"
 
@@ -180,7 +186,7 @@ def all_against(jobs: Sequence[SweepJob]) -> dict[int, str]:
     return {job.number: against(job, first, is_fastest=fastest is not None) for job in jobs}
 
 
-def _digits(job: SweepJob) -> int:
+def decimals_of(job: SweepJob) -> int:
     """Return the decimals in which a hundredth of an epoch can be told."""
     return next((n for n in range(1, 5) if 10.0**-n <= job.epoch_s / 50), 5)
 
@@ -222,79 +228,3 @@ def _untold(jobs: Sequence[SweepJob], told: Sequence[SweepJob]) -> str:
 
 def _state(job: SweepJob) -> str:
     return f"waits {100 * job.wait_share:.1f} % of the time, bound by {job.bound_by}"
-
-
-COLUMNS = ("job", "settings", "samples_per_s", "epoch_s", "epoch_error_s", "wait_s", "step_s",
-           "wait_share", "bound_by", "against_fastest", "others_cores", "score", "ci95_low",
-           "ci95_high", "wall_s", "mlflow_run_id")  # fmt: skip
-
-
-def table(jobs: Sequence[SweepJob]) -> tuple[list[str], list[list[Any]]]:
-    """Return the names of the columns, and a row a job, the fastest first."""
-    ranked, names, losses = by_speed(jobs), settings(jobs), all_against(jobs)
-    stages = sorted({stage for job in jobs for stage in job.stages_s})
-    rows = []
-    for job in ranked:
-        low, high = job.ci95 or (None, None)
-        rows.append(
-            [job.number, names[job.number], round(job.samples_per_s, 3), round(job.epoch_s, 6),
-             round(job.epoch_error_s, 6), round(job.wait_s, 6), round(job.step_s, 6),
-             round(job.wait_share, 6), job.bound_by, losses[job.number],
-             round(job.others_cores, 3), job.score, low, high, job.wall_s, job.mlflow_run_id,
-             *(round(job.stages_s.get(stage, 0.0), 6) for stage in stages)]
-        )  # fmt: skip
-    return [*COLUMNS, *(f"{stage}_core_s" for stage in stages)], rows
-
-
-def write_tables(jobs: Sequence[SweepJob], csv_path: Path, json_path: Path) -> None:
-    """Write the table as CSV, and as JSON in the shape that MLflow's page shows as a table."""
-    columns, rows = table(jobs)
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
-    write_text(csv_path, out.getvalue())
-    write_text(json_path, json.dumps({"columns": columns, "data": rows}))
-
-
-def markdown(jobs: Sequence[SweepJob], *, metric: str, plot: str, charts: str) -> str:
-    """Return the description of the sweep's run in MLflow.
-
-    Args:
-        plot, charts: addresses of the picture, and of the page that charts the jobs.
-    """
-    ranked, names, losses = by_speed(jobs), settings(jobs), all_against(jobs)
-    (title, note), digits = headline_of(jobs), _digits(ranked[0])
-    heads = ["settings", "samples/s", "s an epoch", "waiting", "bound by", "against the fastest",
-             metric]  # fmt: skip
-    lines = [f"**{title}**", "", note, "", _row(heads), "|---|---:|---:|---:|---|---|---:|"]
-    rows = []
-    for job in ranked:
-        name = names[job.number].replace("|", "\\|")
-        if job.mlflow_run_id:
-            name = f"[{name}](#/experiments/{{{{mlflow.experiment_id}}}}/runs/{job.mlflow_run_id})"
-        rows.append(
-            _row([name, f"{job.samples_per_s:.0f}", f"{job.epoch_s:.{digits}f}",
-                  f"{100 * job.wait_share:.1f} %", job.bound_by.partition(",")[0],
-                  losses[job.number], "" if job.score is None else f"{job.score:.4f}"])
-        )  # fmt: skip
-    end = ["", f"[Charts of these jobs]({charts})", "",
-           f"![where the time went]({plot})"]  # fmt: skip
-    return "\n".join([*lines, *_that_fit(rows, len("\n".join([*lines, *end]))), *end])
-
-
-def _row(cells: Sequence[str]) -> str:
-    """Return a row of a table; MLflow's page puts no space of its own between columns."""
-    return f"| {' | &ensp;'.join(cells)} |"
-
-
-def _that_fit(rows: Sequence[str], taken: int) -> list[str]:
-    """Return the first rows that a description has room for, and a line about the others."""
-    kept: list[str] = []
-    num = taken + 80  # of that line
-    for row in rows:
-        num += len(row) + 1
-        if num > _MOST_CHARACTERS:
-            return [*kept, "", f"{len(rows) - len(kept)} slower jobs are in sweep/sweep.csv."]
-        kept.append(row)
-    return kept

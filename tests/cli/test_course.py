@@ -123,6 +123,14 @@ def test_where_memory_ran_short_nothing_that_takes_more_is_advised(
     assert advice(prepared, course)["overrides"] == ["mode=cached"], "it takes no more RAM"
 
 
+def test_how_batches_were_fetched_in_the_end_is_told(course: Course) -> None:
+    told = {"mode": "lazy", "backend": "inline", "num_workers": 0, "prefetch": 1, "changes": 0}
+    assert course.results() == {"plan": told}
+    change(course, TWO)
+    told |= {"backend": "threads", "num_workers": 2, "prefetch": 2, "changes": 1}
+    assert course.results() == {"plan": told}
+
+
 def test_a_resumed_run_is_judged_by_the_epochs_since(prepared: Prepared, course: Course) -> None:
     before = [outcome(DECODING, 40)]  # whatever plan it had been changed to by then
     told = advising.results(prepared, before, whole=False, course=course)["advice"]

@@ -15,8 +15,10 @@ import pytest
 import torch
 
 from chirpid.data.datasets import BatchDataset, TensorDataset
+from chirpid.data.general.source import ReaderSource
 from chirpid.data.kept import RowSpec
 from chirpid.data.order import batches_of
+from chirpid.data.wrap import VectorizedDataset
 from chirpid.errors import ChirpError, DataError
 from chirpid.loading.backends.base import Fences, Ring
 from chirpid.loading.backends.device import DeviceBackend
@@ -267,6 +269,23 @@ def test_a_buffer_is_not_filled_before_the_device_has_copied_it(name: str) -> No
     device.copy(len(device.queued))
     backend.close()
     assert device.copied == [list(b) for b in batches] * 2
+
+
+@pytest.mark.parametrize("num_kept", [0, 1, 2, 5])
+def test_a_buffer_that_was_kept_for_later_is_not_filled_before_it_is_copied(num_kept: int) -> None:
+    # Trainers ask for a batch ahead, and copy the one before only then.
+    source = ReaderSource(VectorizedDataset(torch.arange(40.0)[:, None]), Mode.lazy)
+    backend, device, batches = InlineBackend(source), LateDevice(), batches_of(np.arange(40), 4)
+    backend._ring = Ring(source, num_slots=3, pin_memory=False)
+    backend._ring._fences = Fences(device.fence)
+    kept: list[tuple[torch.Tensor, torch.Tensor]] = []
+    for _ in range(2):
+        for batch in backend.run(batches):
+            kept.append((batch.inputs.lend(), batch.inputs.tensors[0]))
+            if len(kept) > num_kept:
+                device.queue_copy(kept.pop(0)[1])  # nobody holds what was lent any more
+    device.copy(len(device.queued))
+    assert device.copied == [list(b) for b in batches * 2][: len(device.queued)]
 
 
 def test_slots_grow_with_the_batch_and_never_shrink() -> None:

@@ -16,14 +16,13 @@ from chirpid.reports.sweep import (
     by_speed,
     fastest_of,
     headline_of,
-    markdown,
     read_jobs,
     same_score,
     settings,
     sweep_job,
     write_job,
-    write_tables,
 )
+from chirpid.reports.sweep_page import markdown, write_tables
 from chirpid.reports.sweep_plot import MOST_ROWS, shown, sweep_speed
 from tests.reports.test_plots import colour_share
 
@@ -47,6 +46,7 @@ def test_rates_are_samples_over_seconds_of_all_epochs() -> None:
     results: dict[str, Any] = {
         "metrics": {"m": {"mean": 0.3, "pooled": 0.4, "ci95": [0.2, 0.6]}}, "wall_s": 7.0,
         "advice": {"bound": "front end"},
+        "plan": {"mode": "lazy", "backend": "threads", "num_workers": 2, "prefetch": 4},
     }  # fmt: skip
     found = sweep_job(3, ["mode=lazy"], results, epochs=epochs, num_batches=10, metric="m")
     assert found is not None
@@ -55,6 +55,7 @@ def test_rates_are_samples_over_seconds_of_all_epochs() -> None:
     assert found.stages_s == {"decode": pytest.approx(0.3)}
     assert (found.score, found.ci95, found.bound) == (0.4, (0.2, 0.6), "front end")
     assert found.bound_by == "the front end"
+    assert found.loading == "lazy, 2 threads"
     assert found.epoch_error_s == pytest.approx(2.0), "epochs of 1 s and 5 s"
     assert found.others_cores == pytest.approx(0.75)
     assert sweep_job(3, [], results, epochs=[], num_batches=10, metric="m") is None

@@ -48,6 +48,11 @@ class Fences:
         self._make = make
         self._of_slot: dict[int, Fence] = {}
 
+    @property
+    def are_needed(self) -> bool:
+        """Whether something copies on its own."""
+        return self._make is not None
+
     def was_used(self, slot: int) -> None:
         """Note that the caller has queued its copies out of a buffer."""
         if self._make is not None:
@@ -75,6 +80,8 @@ class Ring:
         self._slots: list[Any] = []
         self._batch_size = 0
         self._fences = Fences(make_fence if pin_memory else None)
+        self._kept_for_later: set[int] = set()
+        """Slots that were lent still when the next batch was asked for."""
         self._parts: dict[tuple[int, int], Sequence[Any]] = {}
 
     def reserve(self, batch_size: int) -> None:
@@ -94,7 +101,7 @@ class Ring:
         To be called by one thread, before any fills the buffer.
         """
         slot = turn % self._num_slots
-        if isinstance(self._slots[slot], Columns) and self._slots[slot].is_lent():
+        if self._is_lent(slot):
             self._slots[slot] = self._spec.empty(self._batch_size, pin_memory=self._pin)
             self._parts = {key: parts for key, parts in self._parts.items() if key[0] != slot}
 
@@ -111,8 +118,20 @@ class Ring:
         return self._parts[key]
 
     def was_used(self, turn: int) -> None:
-        """Note that the caller has queued its copies out of the buffer of batch `turn`."""
-        self._fences.was_used(turn % self._num_slots)
+        """Note that the caller has queued its copies out of the buffer of batch `turn`.
+
+        And out of those that it kept for longer: it may have copied them since, as trainers do
+        that ask for a batch ahead.
+        """
+        slot = turn % self._num_slots
+        if self._fences.are_needed:
+            for kept in self._kept_for_later - {slot}:
+                self._fences.was_used(kept)
+            self._kept_for_later = {n for n in range(self._num_slots) if self._is_lent(n)}
+        self._fences.was_used(slot)
+
+    def _is_lent(self, slot: int) -> bool:
+        return isinstance(self._slots[slot], Columns) and self._slots[slot].is_lent()
 
 
 def make_fence() -> Fence:

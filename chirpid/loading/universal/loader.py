@@ -60,6 +60,7 @@ class UniversalLoader(AnyLoader):
         self._source = adapted.source
         self._ring: Ring | None = None
         self._turns = itertools.count()
+        self._copied_at: int | None = None
         self._current: object = None
         self._end = weakref.finalize(self, loader.close)
 
@@ -89,6 +90,8 @@ class UniversalLoader(AnyLoader):
                 if not len(batch.ids):
                     continue
             yield self._handed_out(batch)
+            if self._copied_at is not None and self._ring is not None:
+                self._ring.was_used(self._copied_at)
             if not self._end.alive:
                 raise closed()
             if self._current is not this:
@@ -137,7 +140,7 @@ class UniversalLoader(AnyLoader):
             pin = plan is not None and plan.pin_memory.value
             self._ring = Ring(self._source, num_slots=3 if pin else 2, pin_memory=pin)
         self._ring.reserve(len(rows))
-        turn = next(self._turns)
+        turn = self._copied_at = next(self._turns)
         self._ring.renew(turn)
         copy: Columns = self._ring.slot(turn).first(len(rows))
         copy.copy_from(rows)
