@@ -42,6 +42,8 @@ class Achieved:
     """Share of the time that workers worked; None without workers."""
     others_cores: float = 0.0
     """Cores that other programs had while the program was ready for them; 0 if it is not known."""
+    queued_threads: float | None = None
+    """Threads that were ready and had no core, on average; None if it is not known."""
 
     @classmethod
     def of(
@@ -68,6 +70,7 @@ class Achieved:
             disk_bytes=disk / epoch_samples if epoch_samples else 0.0,
             busy_share=figures.get("loader/worker_busy_share"),
             others_cores=figures.get("loader/others_cores", 0.0),
+            queued_threads=figures.get("loader/queued_threads"),
         )
 
     def others_share(self, num_cores: int) -> float:
@@ -124,6 +127,8 @@ def costs_of(
         # However little the step worked, no more is promised: other programs may have had the
         # cores. Threads of a step wait for the slowest, so it is more than a fair share.
         freed_s = UNFAIR * size * core_s / work.num_cores
+        if achieved.queued_threads is not None:  # no step was held up for longer than one waited
+            freed_s = min(freed_s, achieved.queued_threads * achieved.batch_s)
         step_s = min(step_s, max(step_s - freed_s, step_core_s / model_threads))
     gather_s = stages.pop("gather", 0.0) or work.batch_bytes / max(1, size) / GATHER_BYTES_PER_S
     costs = Costs(
@@ -154,6 +159,8 @@ def crowds(achieved: Achieved, setting: Setting, work: Work, model_threads: int 
     fetching = achieved.load_core_s(work.batch_size) * work.batch_size / achieved.batch_s
     if not setting.num_workers or fetching < 0.05 * work.num_cores:
         return False
+    if achieved.queued_threads is not None and achieved.queued_threads < 0.05 * work.num_cores:
+        return False  # hardly a thread ever waited for a core
     if model_threads is None:
         return achieved.cpu_cores >= 0.8 * work.num_cores
     return model_threads + fetching > work.num_cores

@@ -139,6 +139,12 @@ def test_a_step_that_shared_its_cores_is_taken_for_what_it_worked() -> None:
     # Others had the cores: the step would not be shorter by more than what fetching took of them.
     crowded = Achieved(0.25, 0.02, {"decode": 0.006}, cpu_cores=0.8, fetch_cores=0.4)
     assert costs_of(crowded, TWO, WORK, model_threads=2).step_s == pytest.approx(0.245 - 0.08)
+    # Nobody was held up for longer than threads waited for cores, and not if none did.
+    for queued, step_s in ((0.2, 0.245 - 0.2 * 0.25), (0.05, 0.245), (3.0, 0.245 - 0.08)):
+        known = replace(one, queued_threads=queued)
+        assert costs_of(known, TWO, WORK, model_threads=2).step_s == pytest.approx(step_s)
+    advice = advise(costs, TWO, replace(one, queued_threads=0.05), WORK, ways)
+    assert (advice.bound, advice.overrides) == ("model", ())
     # A core is left for fetching, or a GPU computes the step: it is as long as it was.
     assert costs_of(one, TWO, WORK, model_threads=1).step_s == pytest.approx(0.245)
     assert costs_of(one, TWO, WORK).step_s == pytest.approx(0.245)

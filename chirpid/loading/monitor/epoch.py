@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from chirpid.loading.monitor.recording import KEPT_BATCHES, Recording, spans_as_arrays
-from chirpid.loading.monitor.usage import CoreWatch, Usage, read_usage
+from chirpid.loading.monitor.usage import CoresHad, CoreWatch, Usage, read_usage
 from chirpid.types import Batch, FloatArray, Span
 
 MIB = 2**20
@@ -149,9 +149,10 @@ class EpochMonitor:
         figures = self._waits() | self._work() | self._workers() | self._use()
         if self.busy_s:
             figures["loader/fetch_cpu_share"] = self.core_s / max(self.elapsed_s, 1e-9)
-        _, others = (0.0, None) if self._cores is None else self._cores.cores()
-        if others is not None:
-            figures["loader/others_cores"] = others
+        had = CoresHad(0.0) if self._cores is None else self._cores.cores()
+        if had.others is not None and had.queued is not None:
+            figures["loader/others_cores"] = had.others
+            figures["loader/queued_threads"] = had.queued
         self.own_s += self.clock() - begin
         return figures | {"loader/monitor_share": self.own_s / max(self.elapsed_s, 1e-9)}
 

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 _RATE = "loader/samples_per_s"
 _RATES = (_RATE, "loader/bytes_per_s")
 _OF_TIME = ("loader/wait_share", "loader/cpu_share", "loader/fetch_cpu_share",
-            "loader/others_cores", "loader/worker_busy_share", "loader/worker_busy_share_min",
-            "loader/monitor_share", "loader/gpu_percent")  # fmt: skip
+            "loader/others_cores", "loader/queued_threads", "loader/worker_busy_share",
+            "loader/worker_busy_share_min", "loader/monitor_share",
+            "loader/gpu_percent")  # fmt: skip
 
 
 def mean_figures(epochs: Sequence[Mapping[str, float]]) -> dict[str, float]:

@@ -190,6 +190,17 @@ CoreTimes = tuple[float, float, float, dict[int, float]]
 """When it was, and until then: core-seconds of ours and of all, and by thread those in a queue."""
 
 
+class CoresHad(NamedTuple):
+    """Who had the cores over a time, on average; None where the system does not tell, or was not
+    asked since."""
+
+    own: float
+    others: float | None = None
+    """Had by other programs, while a thread of ours was ready for one."""
+    queued: float | None = None
+    """Threads of ours that were ready and had none, because of others or of each other."""
+
+
 class CoreWatch:
     """What this process and its children had of the cores since it was made, and what others."""
 
@@ -199,29 +210,25 @@ class CoreWatch:
         self._rarely = rarely
         self._begin = self._read()
 
-    def cores(self) -> tuple[float, float | None]:
-        """Return the cores that were ours on average, and those that other programs had while a
-        thread of ours was ready for one; None where the system does not tell, or was not asked
-        since.
-
-        Threads of ours wait for each other, too: what counts is at most what others worked.
-        """
+    def cores(self) -> CoresHad:
+        """Return who had the cores, on average."""
         (begin_s, own_0, busy_0, queued_0), (end_s, own_1, busy_1, queued_1) = (
             self._begin, self._read(),
         )  # fmt: skip
         if begin_s == end_s:
-            return 0.0, None
+            return CoresHad(0.0)
         took_s, own_s = max(end_s - begin_s, 1e-9), max(0.0, own_1 - own_0)
         if not queued_1:
-            return own_s / took_s, None
+            return CoresHad(own_s / took_s)
         queued_s = sum(s - queued_0.get(thread, 0.0) for thread, s in queued_1.items())
+        # Threads of ours wait for each other, too: what counts is at most what others worked.
         others_s = max(0.0, min(queued_s, busy_1 - busy_0 - own_s))
-        return own_s / took_s, others_s / took_s
+        return CoresHad(own_s / took_s, others_s / took_s, max(0.0, queued_s) / took_s)
 
     def others_share(self, num_cores: int) -> float:
         """Return the share that others had of the core time that we were ready to use."""
-        own, others = self.cores()
-        return share_taken(others or 0.0, own, num_cores)
+        had = self.cores()
+        return share_taken(had.others or 0.0, had.own, num_cores)
 
     def _read(self) -> CoreTimes:
         # An epoch ends where the next begins: the last look serves both.

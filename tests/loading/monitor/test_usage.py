@@ -123,11 +123,13 @@ def test_a_core_that_another_program_had_is_told_apart_from_our_own_work() -> No
         watch, begin = CoreWatch(), time.process_time()
         while time.process_time() - begin < 0.3:
             pass
-        own, others = watch.cores()
+        own, others, queued = watch.cores()
     finally:
         os.kill(other, signal.SIGKILL)
         os.sched_setaffinity(0, usable)
     assert others is not None
+    assert queued is not None
+    assert queued >= others
     assert own < 0.9, "two at least wanted the core"
     assert own + others == pytest.approx(1, abs=0.2), "we were ready all the time"
     assert watch.others_share(1) > 0.1
