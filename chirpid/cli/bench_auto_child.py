@@ -99,7 +99,8 @@ def main() -> None:
             told = train(overrides, plain_torch=asked["plain_torch"], folder=place)
         except ChirpError as error:
             told = {"refused": error.line()}
-        shutil.rmtree(place)  # or the next training of that number would find this one done
+        if place.is_dir():  # or the next training of that number would find this one done
+            shutil.rmtree(place)
         print(json.dumps(told), flush=True)
 
 
