@@ -20,10 +20,9 @@ from chirpid.data.modes import content_key, store_key, whole_cache
 from chirpid.engine.precision import deterministic, threads
 from chirpid.engine.rehearsal import Rehearsal, same_draws
 from chirpid.errors import ChirpError
-from chirpid.loading.hardware import GIB
 from chirpid.loading.monitor.usage import CoreWatch
 from chirpid.loading.plan import Picks
-from chirpid.loading.room import give_back
+from chirpid.loading.room import left_clean
 from chirpid.loading.tune import is_off
 from chirpid.loading.tune.choose import refused_modes
 from chirpid.loading.tune.memory import forget, probe_key, recall, remember
@@ -35,9 +34,6 @@ if TYPE_CHECKING:
     from chirpid.cli.course import Course
     from chirpid.cli.prepare import Prepared
     from chirpid.engine.rule import FoldOutcome
-
-_SHORT_BYTES = 4 * GIB
-"""With more memory free, what a throw-away model leaves behind may wait to be collected."""
 
 
 def tune(prepared: Prepared, console: Console, given: Collection[str] | None) -> None:
@@ -71,6 +67,7 @@ def tune(prepared: Prepared, console: Console, given: Collection[str] | None) ->
     watch = CoreWatch()
     try:
         with (
+            left_clean(),  # of the throw-away model: where memory is short, files need the room
             same_draws(),
             deterministic(config.engine.deterministic),
             threads(config.engine.num_threads),
@@ -87,8 +84,6 @@ def tune(prepared: Prepared, console: Console, given: Collection[str] | None) ->
             f"loader=auto: the probe failed ({_first_line(error)}); the plan is made without"
         )
         return
-    # What the throw-away model took: where memory is short, files need the room.
-    give_back(collect=prepared.machine.free_bytes < _SHORT_BYTES)
     if prepared.device.type == "cuda":
         torch.cuda.empty_cache()
     for line in () if is_fixed else refused_modes(subject.work, subject.limits):

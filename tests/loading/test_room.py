@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import resource
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import pytest
 
 from chirpid.loading.hardware import GIB, process_memory_free
-from chirpid.loading.room import MIB, MemoryProbe, Room
+from chirpid.loading.room import MIB, MemoryProbe, Room, left_clean
 
 
 def proc(folder: Path, *, available_mib: int, rss_mib: int = 300, peak_mib: int = 300) -> Path:
@@ -91,6 +93,7 @@ class TestUnderLimits:
     def test_limits_of_the_process_are_seen(self) -> None:
         assert process_memory_free() is None or resource.getrlimit(resource.RLIMIT_AS)[0] > 0
         code = """
+import gc
 import resource
 from chirpid.loading.hardware import process_memory_free, read_machine
 from chirpid.loading.room import MIB, MemoryProbe
@@ -110,3 +113,27 @@ for kind, name in ((resource.RLIMIT_DATA, "the data segment's"),
 print("seen")
 """
         assert self.run(code) == "seen"
+
+
+class Knot:
+    """Something that refers to itself."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+
+def test_what_refers_to_itself_is_gone_after_and_nothing_stays_frozen() -> None:
+    before = Knot()
+    frozen, kept = gc.get_freeze_count(), weakref.ref(before)
+    gc.disable()  # or chance would collect it
+    try:
+        with left_clean():
+            inside = weakref.ref(Knot())
+            assert inside() is not None
+        assert inside() is None
+    finally:
+        gc.enable()
+    assert gc.get_freeze_count() == frozen
+    del before
+    gc.collect()
+    assert kept() is None
