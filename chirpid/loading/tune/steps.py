@@ -19,7 +19,7 @@ from chirpid.loading.tune.costs import Costs
 from chirpid.types import Batch, IntArray, Mode
 
 _EXACT = 0.02
-_FEW_STEPS = 2
+_FEW_STEPS = 4
 _LEAST_ROWS = 16
 """Of fewer, a step tells little of one on a batch."""
 _SHORT_S = 0.05
@@ -109,14 +109,15 @@ def _steps_alone(
     learner: Learner, batches: Sequence[Batch], budget_s: float, most_steps: float, *, on_gpu: bool
 ) -> tuple[Costs, bool]:
     """Return what a step takes, and whether more than the first was made."""
-    batch_size = part = len(batches[0].ids)
+    batch_size = first = part = len(batches[0].ids)
     if not on_gpu:
+        first = min(batch_size, _LEAST_ROWS)
         part = min(batch_size, max(_LEAST_ROWS, int(batch_size * most_steps / 2)))
     begin = time.perf_counter()
     # Kernels are chosen and memory is taken: not counted, if possible.
-    _once(learner, _first_rows(batches[0], part))
+    _once(learner, _first_rows(batches[0], first))
     first_s = time.perf_counter() - begin
-    if first_s * batch_size / part <= _SHORT_S:
+    if first_s * batch_size / first <= _SHORT_S:
         part = batch_size
     parts, scale = [_first_rows(one, part) for one in batches], batch_size / part
     asked: list[float] = []
@@ -127,7 +128,7 @@ def _steps_alone(
         most=max(1, int(most_steps)),
     )
     cpu_s = scale * (time.process_time() - cpu_s) / max(1, len(steps))
-    step_s = scale * (_typical(steps) if steps else first_s)
+    step_s = scale * _typical(steps) if steps else first_s * batch_size / first
     free_s = max(0.0, step_s - float(np.mean(asked))) if on_gpu and asked else 0.0
     if not steps:
         cpu_s = step_s * (1 if on_gpu else torch.get_num_threads())

@@ -41,7 +41,8 @@ def test_a_step_that_fits_is_made_several_times_and_taken_apart() -> None:
     ("row_s", "most_steps", "on_gpu", "rows"),
     [
         (0.002, 0.3, False, [16, 16]),  # of a training of 15 steps
-        (0.002, 1.0, False, [32, 32]),
+        (0.002, 1.0, False, [16, 32]),
+        (0.002, 3.0, False, [16, 64, 64, 64]),
         (0.002, 0.3, True, [64, 64]),
         (0.0001, 0.3, False, [16, 64]),  # a whole one is over soon
     ],
