@@ -46,7 +46,7 @@ def states() -> States:
 
 
 def mark() -> tuple[Any, ...]:
-    """Return something that is another after any number was drawn; a fifth of the time of `states`.
+    """Return something that is another after any number was drawn; a tenth of the time of `states`.
 
     Of numbers that a generator has ready, all tell, and the place among them.
     """

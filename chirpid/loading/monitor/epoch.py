@@ -206,9 +206,9 @@ class EpochMonitor:
         (_, begin_s, begin), (_, end_s, end) = self._samples[0], self._samples[-1]
         used = [use for *_, use in self._samples]
         figures = {"loader/rss_mib": max(use.rss_bytes for use in used) / MIB}
-        if end_s > begin_s:  # an epoch may be shorter than what is read is apart
+        if end_s > begin_s or not self.rarely:  # else it may be shorter than reads are apart
             cpu_s, num_bytes = end.cpu_s - begin.cpu_s, end.disk_bytes - begin.disk_bytes
-            figures["loader/cpu_share"] = max(0.0, cpu_s) / (end_s - begin_s)
+            figures["loader/cpu_share"] = max(0.0, cpu_s) / max(end_s - begin_s, 1e-9)
             figures["loader/disk_mib"] = max(0.0, num_bytes) / MIB
         # The GPU tells of the second that went before: the first sample is of another time.
         if percents := [u.gpu_percent for u in used[1:] if u.gpu_percent == u.gpu_percent]:

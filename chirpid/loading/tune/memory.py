@@ -18,7 +18,7 @@ from chirpid.loading.tune.model import Measured
 from chirpid.storage.atomic import write_text
 from chirpid.types import Backend
 
-VERSION = 3
+VERSION = 4
 """Raised whenever a probe would find something else on the same machine."""
 MAX_AGE_S = 30 * 24 * 3600.0
 """Drivers, disks and neighbours change: what is older is asked anew."""
