@@ -13,6 +13,7 @@ from torch.utils.data import get_worker_info
 from chirpid.errors import ConfigError, TrainingError
 from chirpid.loading.universal.easy import make_loader
 from tests.anydata import KnowsItsPlace, Squares, Stream
+from tests.at_once import in_child
 from tests.loading.universal.test_loader import WAYS, same
 from tests.loading.universal.test_streams import numbers_of
 
@@ -99,19 +100,12 @@ def test_the_first_batch_of_a_window_has_the_time_of_all_of_them() -> None:
 
 
 def test_a_process_that_may_start_no_workers_reads_the_stream_itself() -> None:
-    context = multiprocessing.get_context("fork")
-    told = context.SimpleQueue()
-
-    def work() -> None:
+    def work() -> tuple[list[int], list[str]]:
         said: list[str] = []
         loader = make_loader(Stream(9), 8, say=said.append, num_workers=1)
-        told.put((sorted(numbers_of(loader)), said))
+        return sorted(numbers_of(loader)), said
 
-    child = context.Process(target=work, daemon=True)
-    child.start()
-    child.join(60)
-    assert not told.empty(), "it ended by an error"
-    numbers, said = told.get()
+    numbers, said = in_child(work)
     assert numbers == list(range(9))
     assert said == ["num_workers 1 -> 0: this process is a worker itself, and may start none"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 from typing import Any
 
@@ -16,6 +15,7 @@ from chirpid.errors import DataError, TrainingError
 from chirpid.loading.universal.easy import make_loader
 from chirpid.types import IntArray
 from tests.anydata import Squares
+from tests.at_once import in_child
 
 FORKED: dict[str, Any] = {
     "backend": "processes", "num_workers": 2, "start_method": "fork", "shuffle": False,
@@ -64,19 +64,12 @@ def test_a_dataset_that_cannot_be_sent_is_asked_in_the_caller() -> None:
 
 
 def test_a_process_that_may_start_none_makes_batches_itself() -> None:
-    context = multiprocessing.get_context("fork")
-    told = context.SimpleQueue()
-
-    def work() -> None:
+    def work() -> tuple[int, list[str]]:
         said: list[str] = []
         with make_loader(Squares(8), 4, say=said.append, **FORKED) as loader:
-            told.put((len(list(loader)), said))
+            return len(list(loader)), said
 
-    child = context.Process(target=work, daemon=True)
-    child.start()
-    child.join(60)
-    assert not told.empty(), "it ended by an error"
-    num_batches, said = told.get()
+    num_batches, said = in_child(work)
     assert num_batches == 2
     assert "this process is a worker itself" in said[0]
 
